@@ -1,0 +1,1 @@
+"""Ways of starting workers: screen sessions, detached processes, other hosts over SSH."""

@@ -1,0 +1,107 @@
+"""Burying a worker: what it had in hand goes on elsewhere, and it cannot come back.
+
+Whoever has made sure that a worker is dead may bury it: the dispatcher, and the recruiter after it
+ended one. Any step may be the last one of the process that does it; the pod is then found without
+an entry, and the next dispatcher goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Callable, Optional
+
+from fjd import files
+from fjd.spool import outcomes, pods, records
+from fjd.spool.crew import Sighting, unlist
+from fjd.spool.names import RUN, Result, Token
+from fjd.spool.project import Project
+
+CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
+
+Note = Callable[[records.Record], None]
+
+
+def loss_record(token: Token, worker: str, cause: str) -> records.Record:
+    """Return the record of an attempt whose worker cannot write one any more."""
+    now = time.time()
+    return {
+        "event": "end",
+        "job": token.job,
+        "key": token.key,
+        "task": 1,
+        "attempt": token.attempt,
+        "worker": worker,
+        "outcome": outcomes.LOST,
+        "exit": None,
+        "signal": None,
+        "cause": cause,
+        "start": None,
+        "end": now,
+        "seconds": None,
+    }
+
+
+def bury(
+    project: Project,
+    worker: str,
+    sighting: Optional[Sighting],
+    cause: str,
+    note: Note,
+    crashed: bool,
+) -> Optional[int]:
+    """Bury a worker and return how many jobs went back into the queue.
+
+    Args:
+        sighting: its entry as last seen; None if it has none any more.
+        cause: why, for the record of what it was running ("its worker died").
+        note: takes the record of each attempt that ended with the worker.
+        crashed: whether the task may have brought it down; being fired or a lease that merely ran
+            out does not count against a task.
+
+    Returns None if the worker has just beaten: it is not dead.
+    """
+    if sighting is not None and not unlist(project, sighting):
+        return None  # RACE: it beat, or somebody else buried it
+    back = 0
+    while True:
+        for held in pods.contents(project, worker, nudge=True) or ():
+            back += _release(project, worker, held, cause, note, crashed)
+        if pods.remove_pod(project, worker):
+            break
+    clear_running(project, worker)
+    return back
+
+
+def _release(
+    project: Project, worker: str, held: pods.Held, cause: str, note: Note, crashed: bool
+) -> int:
+    token = held.token
+    if not held.accepted:
+        return pods.requeue(project, worker, held, token)
+    ended = records.find(project, worker, token.key, token.attempt)
+    if ended is not None and not ended.get("returned"):
+        code = outcomes.code(ended["outcome"], ended.get("exit") or ended.get("signal") or 0)
+        pods.commit(project, worker, token, code)  # it had finished; only the rename was missing
+        return 0
+    if ended is None:
+        note(loss_record(token, worker, cause))
+    if not crashed:
+        return pods.requeue(project, worker, held, pods.after_return(token))
+    again = pods.after_crash(token)
+    if again.crashes < CRASH_LIMIT:
+        return pods.requeue(project, worker, held, again)
+    result = Result(token, worker, outcomes.LOST)
+    files.move(f"{project.pod(worker)}/{token}{RUN}", f"{project.results}/{result}")
+    return 0
+
+
+def clear_running(project: Project, worker: str) -> None:
+    """Remove the copies of what a worker was running."""
+    path = f"{project.running}/{worker}"
+    for name in files.listing(path) or ():
+        files.remove(f"{path}/{name}")
+    try:
+        os.rmdir(path)
+    except OSError:
+        return  # never made, or the job put something into it that is no file

@@ -1,0 +1,160 @@
+"""The workers as the spool shows them: announce, beat, show busy or idle, leave, bury.
+
+An entry is one small file. Its place says idle (``workerqueue/``) or busy (``workers/``), its name
+who and the heartbeat, its content (written once) the rest. Only the worker renames it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import NamedTuple, Optional
+
+from fjd import files
+from fjd.identity import Identity
+from fjd.spool.names import Entry
+from fjd.spool.project import Project
+
+
+class Sighting(NamedTuple):
+    """One worker in one listing: outdated on arrival, and good enough to decide what to try."""
+
+    worker: str
+    beat: int
+    busy: bool
+
+    def path(self, project: Project) -> str:
+        """Return where the entry lay."""
+        place = project.workers if self.busy else project.workerqueue
+        return f"{place}/{Entry(self.worker, self.beat)}"
+
+
+class Card(NamedTuple):
+    """What a worker says of itself, once.
+
+    Attributes:
+        identity, guardian: the two processes of a worker.
+        launcher: what keeps it: ``screen``, ``process``, or "" if a person typed the command.
+        session: the screen session's name ("" without).
+        log: where what it says is written ("" if a person typed the command).
+        bell: where it can be woken on its own host.
+        cwd: where its tasks start.
+        since: wall clock of its start, seconds since the epoch (for display).
+    """
+
+    worker: str
+    identity: Identity
+    guardian: Identity
+    launcher: str
+    session: str
+    log: str
+    bell: str
+    cwd: str
+    since: float
+
+    def dump(self) -> bytes:
+        """Return the content of an entry."""
+        fields = self._asdict()
+        fields["identity"], fields["guardian"] = list(self.identity), list(self.guardian)
+        return (json.dumps(fields) + "\n").encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> Optional[Card]:
+        """Read the content of an entry; None if it is not whole."""
+        try:
+            fields = json.loads(data)
+            identity = Identity.load(fields["identity"])
+            guardian = Identity.load(fields["guardian"])
+            if identity is None or guardian is None:
+                return None
+            texts = {
+                k: str(fields[k]) for k in ("worker", "launcher", "session", "log", "bell", "cwd")
+            }
+            return cls(identity=identity, guardian=guardian, since=float(fields["since"]), **texts)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+class Post:
+    """A worker's own entry. Each verb answers whether the worker still has its place.
+
+    The lock keeps the heartbeat's thread and the main thread from renaming it at once.
+    """
+
+    def __init__(self, project: Project, card: Card) -> None:
+        self.project, self.card = project, card
+        self._at = Sighting(card.worker, 0, busy=False)
+        self._lock = threading.Lock()
+
+    @property
+    def worker(self) -> str:
+        """The worker's id."""
+        return self.card.worker
+
+    def announce(self) -> None:
+        """Announce an idle worker: make its pod, then publish the entry."""
+        os.mkdir(self.project.pod(self.worker), 0o700)
+        target = self._at.path(self.project)
+        files.publish(self.project.staging(), target, self.card.dump(), sync=False)
+
+    def _move(self, to: Sighting) -> bool:
+        if files.move(self._at.path(self.project), to.path(self.project)):
+            self._at = to
+            return True
+        return False
+
+    def beat(self) -> bool:
+        """Give a sign of life; False means buried."""
+        with self._lock:
+            return self._move(self._at._replace(beat=self._at.beat + 1))
+
+    def show(self, busy: bool) -> bool:
+        """Say busy or idle; False means buried."""
+        with self._lock:
+            if self._at.busy == busy:
+                return True
+            return self._move(self._at._replace(beat=self._at.beat + 1, busy=busy))
+
+    def leave(self) -> None:
+        """Take the entry away; the pod is gone already."""
+        with self._lock:
+            files.remove(self._at.path(self.project))
+
+
+def sightings(project: Project, nudge: bool = False) -> dict[str, Sighting]:
+    """Return who is there now. A worker between two places may be missing for one look."""
+    found: dict[str, Sighting] = {}
+    for place, busy in ((project.workerqueue, False), (project.workers, True)):
+        for name in files.listing(place, nudge) or ():
+            entry = Entry.parse(name)
+            if entry and (entry.worker not in found or found[entry.worker].beat < entry.beat):
+                found[entry.worker] = Sighting(entry.worker, entry.beat, busy)
+    return found
+
+
+def card(project: Project, sighting: Sighting) -> Optional[Card]:
+    """Read what a worker says of itself; None if it has moved on (look again)."""
+    try:
+        return Card.load(files.read(sighting.path(project)))
+    except OSError:
+        return None  # RACE: it beat between the listing and now
+
+
+def cards(project: Project) -> dict[str, tuple[Sighting, Optional[Card]]]:
+    """Return everybody with what they say of themselves (None if it cannot be read at all)."""
+    found: dict[str, tuple[Sighting, Optional[Card]]] = {}
+    for _ in range(3):
+        missing = False
+        for worker, sighting in sightings(project, nudge=bool(found)).items():
+            if worker not in found or found[worker][1] is None:
+                found[worker] = (sighting, card(project, sighting))
+                missing = missing or found[worker][1] is None
+        if not missing:
+            break
+    return found
+
+
+def unlist(project: Project, sighting: Sighting) -> bool:
+    """First step of a burial: from here on this worker cannot beat. False if it just did."""
+    return files.remove(sighting.path(project))

@@ -1,0 +1,197 @@
+"""The grammar of every name in the spool; pure functions, no system calls.
+
+    project   [A-Za-z0-9][A-Za-z0-9._-]{0,63}
+    worker    <host>-<slot>-<8 hex digits>        node1-3-5f0c12ab
+    entry     <worker>,<n>                        n: the heartbeat
+    key       <file name>.<6 random characters>   job0.conf.k3f9qa
+    token     <key>,s<serial>,a<attempt>[,c<crashes>][,f<failures>]
+    accepted  <token>,run
+    result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
+                                                  cancelled
+
+In a key the file name is kept readable: bytes outside ``[A-Za-z0-9._+=@:-]``, and a leading dot
+or dash, become ``%XX``; what is longer than 64 characters is cut (``~`` marks the cut). A name
+that does not match its grammar is not ours: parsers answer None and the entry is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional
+
+from fjd.errors import UsageError
+
+_ALNUM = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_PROJECT = _ALNUM | frozenset("._-")
+_PLAIN = frozenset(map(ord, _ALNUM | frozenset("._+=@:-")))
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_HEX = frozenset("0123456789abcdef")
+_STEM = 64
+_UNFINISHED = ("~", ".tmp", ".swp", ".part")
+
+RUN = ",run"
+WHY = ".why"
+
+
+def check_project(name: str) -> str:
+    """Return ``name`` if it may name a project, else raise UsageError."""
+    if name and len(name) <= 64 and name[0] in _ALNUM and _PROJECT.issuperset(name):
+        return name
+    shown = name if len(name) <= 40 else name[:37] + "..."
+    raise UsageError(
+        f"{shown!r} cannot name a project",
+        remedy="use 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+    )
+
+
+def is_job(name: str) -> bool:
+    """Tell whether a name in ``jobqueue/`` is a job, not a file that is still being written."""
+    autosave = name[0] == "#" and name[-1] == "#"
+    return not (name[0] == "." or autosave or name.endswith(_UNFINISHED))
+
+
+def short_host(hostname: str) -> str:
+    """Return the first label of a host name, made fit for a worker's name."""
+    label = hostname.split(".")[0][:32]
+    return "".join(c if c in _ALNUM or c in "_-" else "_" for c in label) or "host"
+
+
+def new_worker(hostname: str, slot: int) -> str:
+    """Return a fresh worker id; it never returns, whatever restarts."""
+    return f"{short_host(hostname)}-{slot}-{os.urandom(4).hex()}"
+
+
+def slot_of(worker: str) -> int:
+    """Return the slot in a worker's id (0 if it is not an id of ours)."""
+    parts = worker.rsplit("-", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
+def _is_worker(text: str) -> bool:
+    parts = text.rsplit("-", 2)
+    return (
+        len(parts) == 3
+        and parts[1].isdigit()
+        and len(parts[2]) == 8
+        and _HEX.issuperset(parts[2])
+        and (_ALNUM | {"_", "-"}).issuperset(parts[0])
+        and parts[0] != ""
+    )
+
+
+def new_key(file_name: str) -> str:
+    """Return a fresh key for a job file of that name."""
+    data = os.fsencode(file_name)
+    stem = "".join(
+        chr(b) if b in _PLAIN and not (i == 0 and b in b".-") else f"%{b:02X}"
+        for i, b in enumerate(data)
+    )
+    if len(stem) > _STEM:
+        stem = stem[: _STEM - 1].rstrip("%") + "~"
+    tail = "".join(_BASE32[b & 31] for b in os.urandom(6))
+    return f"{stem}.{tail}"
+
+
+def job_name(key: str) -> str:
+    """Return the file name that a key was made of (cut where the key is cut)."""
+    stem = key[:-7]
+    if "%" not in stem:
+        return stem
+    out = bytearray()
+    at = 0
+    while at < len(stem):
+        pair = stem[at + 1 : at + 3]
+        if stem[at] == "%" and len(pair) == 2 and _HEX.issuperset(pair.lower()):
+            out.append(int(pair, 16))
+            at += 3
+        else:
+            out.append(ord(stem[at]))
+            at += 1
+    return os.fsdecode(bytes(out))
+
+
+class Token(NamedTuple):
+    """What the name of a job file says while fjd has it in hand.
+
+    Attributes:
+        key: the job, unique in the project for ever.
+        serial: rises with every assignment, so that no name comes twice; also the order in a pod.
+        attempt: the number of the current or next attempt, from 1.
+        crashes: attempts that took their worker down.
+        failures: attempts that ended by themselves and not well.
+    """
+
+    key: str
+    serial: int = 0
+    attempt: int = 1
+    crashes: int = 0
+    failures: int = 0
+
+    def __str__(self) -> str:
+        name = f"{self.key},s{self.serial},a{self.attempt}"
+        if self.crashes:
+            name += f",c{self.crashes}"
+        if self.failures:
+            name += f",f{self.failures}"
+        return name
+
+    @property
+    def job(self) -> str:
+        """The job file's own name."""
+        return job_name(self.key)
+
+    @classmethod
+    def parse(cls, name: str) -> Optional[Token]:
+        """Read a token's name; None if it is none."""
+        key, *fields = name.split(",")
+        if len(key) < 8 or key[-7] != "." or not 2 <= len(fields) <= 4:
+            return None
+        numbers = {"s": 0, "a": 1, "c": 0, "f": 0}
+        for field in fields:
+            if field[:1] not in numbers or not (field[1:].isascii() and field[1:].isdigit()):
+                return None
+            numbers[field[0]] = int(field[1:])
+        return cls(key, numbers["s"], numbers["a"], numbers["c"], numbers["f"])
+
+
+class Result(NamedTuple):
+    """What the name of an ended job says. ``outcome`` is the code in the name, see outcomes.py."""
+
+    token: Token
+    worker: str
+    outcome: str
+
+    def __str__(self) -> str:
+        return f"{self.token},{self.worker},{self.outcome}"
+
+    @classmethod
+    def parse(cls, name: str) -> Optional[Result]:
+        """Read a result's name; None if it is none."""
+        parts = name.rsplit(",", 2)
+        if len(parts) != 3 or not _is_worker(parts[1]) or not parts[2].isalnum():
+            return None
+        token = Token.parse(parts[0])
+        return cls(token, parts[1], parts[2]) if token else None
+
+
+class Entry(NamedTuple):
+    """The name of a worker's announcement: who, and how often its heart has beaten."""
+
+    worker: str
+    beat: int
+
+    def __str__(self) -> str:
+        return f"{self.worker},{self.beat}"
+
+    @classmethod
+    def parse(cls, name: str) -> Optional[Entry]:
+        """Read an entry's name; None if it is none."""
+        worker, comma, beat = name.rpartition(",")
+        if not comma or not (beat.isascii() and beat.isdigit()) or not _is_worker(worker):
+            return None
+        return cls(worker, int(beat))
+
+
+def is_pod(name: str) -> bool:
+    """Tell whether a name in ``jobpods/`` is a worker's pod."""
+    return _is_worker(name)

@@ -1,0 +1,145 @@
+"""Pods: what a worker is to run, and the renames by which a job changes hands.
+
+The worker's side (``Pod``): accept, commit, give back. The dispatcher's side: assign, withdraw.
+Every verb answers True (it happened through us) or False (somebody else was first).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional
+
+from fjd import files
+from fjd.spool.names import RUN, Result, Token, is_pod
+from fjd.spool.project import Project
+
+
+class Held(NamedTuple):
+    """A token in a pod: its name's meaning, and whether the worker has accepted it."""
+
+    token: Token
+    accepted: bool
+
+    def __str__(self) -> str:
+        return f"{self.token}{RUN if self.accepted else ''}"
+
+
+def parse(name: str) -> Optional[Held]:
+    """Read the name of a file in a pod; None if it is not an assignment."""
+    accepted = name.endswith(RUN)
+    token = Token.parse(name[: -len(RUN)] if accepted else name)
+    return Held(token, accepted) if token else None
+
+
+def contents(project: Project, worker: str, nudge: bool = False) -> Optional[list[Held]]:
+    """Return what lies in a pod, oldest assignment first; None if there is no such pod."""
+    names = files.listing(project.pod(worker), nudge)
+    if names is None:
+        return None
+    held = [found for found in map(parse, names) if found]
+    held.sort(key=lambda item: item.token.serial)
+    return held
+
+
+def everyone(project: Project) -> list[str]:
+    """Return whose pods there are, the living's and the dead's."""
+    return [name for name in files.listing(project.jobpods) or () if is_pod(name)]
+
+
+def assign(project: Project, source: str, token: Token, worker: str) -> bool:
+    """Queued -> assigned. ``source`` is a path in jobqueue/ or requeue/.
+
+    Raises FileNotFoundError if the worker has taken its pod down; the job is still queued.
+    """
+    return files.move(source, f"{project.pod(worker)}/{token}")
+
+
+def reassign(project: Project, old: Token, worker: str, new: Token, to: str) -> bool:
+    """Assigned -> assigned to somebody else, unless it has just been accepted."""
+    return files.move(f"{project.pod(worker)}/{old}", f"{project.pod(to)}/{new}")
+
+
+def requeue(project: Project, worker: str, held: Held, token: Token) -> bool:
+    """Assigned or running -> queued, under the name of ``token``."""
+    return files.move(f"{project.pod(worker)}/{held}", f"{project.requeue}/{token}")
+
+
+def commit(project: Project, worker: str, token: Token, outcome: str) -> bool:
+    """Running -> ended, with the outcome's code in the name. False: the attempt is late."""
+    source = f"{project.pod(worker)}/{token}{RUN}"
+    return files.move(source, f"{project.results}/{Result(token, worker, outcome)}")
+
+
+def after_crash(token: Token) -> Token:
+    """Return the name under which an attempt that took its worker down comes back."""
+    return token._replace(attempt=token.attempt + 1, crashes=token.crashes + 1)
+
+
+def after_return(token: Token) -> Token:
+    """Return the name under which an attempt that was given back comes back."""
+    return token._replace(attempt=token.attempt + 1)
+
+
+class Pod:
+    """A worker's own pod."""
+
+    def __init__(self, project: Project, worker: str) -> None:
+        self.project, self.worker = project, worker
+        self.path = project.pod(worker)
+
+    def look(self, nudge: bool = False) -> list[Held]:
+        """Return the assignments, oldest first. A pod that was deleted is made again."""
+        held = contents(self.project, self.worker, nudge)
+        if held is None:
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileExistsError:
+                return []  # RACE: it is back
+        return held or []
+
+    def accept(self, token: Token) -> bool:
+        """Assigned -> running. False: the dispatcher took it back."""
+        return files.move(f"{self.path}/{token}", f"{self.path}/{token}{RUN}")
+
+    def job_file(self, token: Token) -> str:
+        """Return the path of an accepted job file."""
+        return f"{self.path}/{token}{RUN}"
+
+    def commit(self, token: Token, outcome: str) -> bool:
+        """Running -> ended. False: somebody gave up on us; the attempt is late."""
+        return commit(self.project, self.worker, token, outcome)
+
+    def give_back(self, held: Held) -> bool:
+        """Assigned or running -> queued; a running one comes back as the next attempt."""
+        token = after_return(held.token) if held.accepted else held.token
+        return requeue(self.project, self.worker, held, token)
+
+    def take_down(self) -> None:
+        """Give back whatever still lies here and remove the pod.
+
+        Once the directory is gone nobody can assign anything to us; until then the dispatcher may
+        be faster, so the two steps repeat.
+        """
+        while True:
+            for held in contents(self.project, self.worker) or ():
+                self.give_back(held)
+            if remove_pod(self.project, self.worker):
+                return
+
+
+def remove_pod(project: Project, worker: str) -> bool:
+    """Remove an empty pod; False if something has come into it.
+
+    What no grammar knows (a file somebody left there) is moved out of the way into tmp/.
+    """
+    path = project.pod(worker)
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True  # RACE: somebody else removed it
+    except OSError:
+        for name in files.listing(path, nudge=True) or ():
+            if parse(name) is None:
+                files.move(f"{path}/{name}", project.staging())
+        return False
+    return True

@@ -1,0 +1,88 @@
+"""How often to beat, to look and to give up; told by the dispatcher, obeyed by the workers.
+
+The pairs that belong together stand here together: whoever waits for a sign of life waits several
+times as long as the other side takes to give one, and the longest time that one lost reply can
+block an NFS client (a minute) is shorter than the lease on a network file system.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Optional
+
+from fjd.errors import UsageError
+
+_LOCAL = frozenset(
+    ("ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "ramfs", "overlay", "zfs", "f2fs", "jfs")
+)
+
+
+class Timings(NamedTuple):
+    """All in seconds.
+
+    Attributes:
+        heartbeat: between two signs of life of a worker or a dispatcher.
+        lease: without a sign of life for so long, a worker or dispatcher counts as dead.
+        poll: the longest wait between two looks where no bell and no event reach.
+        settle: a job file written in place is complete when it did not change for so long.
+    """
+
+    heartbeat: float = 5.0
+    lease: float = 30.0
+    poll: float = 1.0
+    settle: float = 0.25
+
+    @classmethod
+    def load(cls, value: object) -> Optional[Timings]:
+        """Read what ``list(timings)`` wrote; None if it is something else."""
+        if not isinstance(value, list) or len(value) != 4:
+            return None
+        if not all(isinstance(v, (int, float)) and v > 0 for v in value):
+            return None
+        return cls(*map(float, value))
+
+
+LOCAL = Timings()
+NETWORK = Timings(lease=90.0, poll=0.5, settle=1.5)
+
+
+def _unescape(path: str) -> str:
+    for octal, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(octal, char)
+    return path
+
+
+def file_system(path: str) -> str:
+    """Return the type of the file system that holds ``path`` ("" if that cannot be seen)."""
+    best, kind = "", ""
+    path = os.path.realpath(path)
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.readlines()
+    except OSError:
+        return ""
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        where = _unescape(left.split()[4])
+        inside = where == "/" or path == where or path.startswith(where + "/")
+        if inside and len(where) >= len(best):
+            best, kind = where, right.split()[0]
+    return kind
+
+
+def for_home(path: str) -> Timings:
+    """Return the timings that suit a file system, as ``FJD_HEARTBEAT`` & Co. change them."""
+    timings = LOCAL if file_system(path) in _LOCAL else NETWORK
+    changes = {}
+    for field in Timings._fields:
+        variable = f"FJD_{field.upper()}"
+        text = os.environ.get(variable)
+        if text:
+            try:
+                value = float(text)
+            except ValueError:
+                value = 0.0
+            if not 0 < value < 1e6:
+                raise UsageError(f"{variable}={text!r} is no time", remedy="give seconds above 0")
+            changes[field] = value
+    return timings._replace(**changes)
