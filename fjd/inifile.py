@@ -17,7 +17,7 @@ it were the whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Sequence
 
 from configobj import ConfigObj, ConfigObjError, DuplicateError
 
@@ -112,28 +112,30 @@ def decode(data: bytes, name: str, error: type[FjdError] = ConfigError) -> str:
 def read(
     text: str,
     name: str,
-    wanted: Container[str] | None = None,
+    wanted: Sequence[str] = (),
     error: type[FjdError] = ConfigError,
 ) -> dict[str, Section]:
-    """Return the wanted sections (None: all) of a file called `name`, in their order.
+    """Return the wanted sections (none named: all) of a file called `name`, in their order.
 
     Whatever is wrong with them is raised as `error`, with `name:line`.
     """
     if text.startswith("\ufeff"):
         text = text[1:]
     headers = list(_HEADER.finditer(text))
-    _nothing_before(text[: headers[0].start()] if headers else text, name, error)
+    before = text[: headers[0].start()] if headers else text
+    if before and not before.isspace():
+        _only_comments(before, name, wanted[0] if wanted else "name", error)
     headers = [header for header in headers if len(header[1]) <= len(headers[0][1])]
     ends = [header.start() for header in headers[1:]] + [len(text)]
     found: dict[str, Section] = {}
     for header, end in zip(headers, ends):
         title = header[2].strip()
-        if wanted is not None and title not in wanted:
+        if wanted and title not in wanted:
             continue
         section = Section(title, name, text.count("\n", 0, header.start()) + 1, error)
         if title in found:
             raise section.error(
-                f"the section [{_short(title)}] stands here a second time, "
+                f"the section {shown(title)} stands here a second time, "
                 f"after line {found[title].line}",
                 "make one of the two",
             )
@@ -144,24 +146,18 @@ def read(
 
 def shown(text: str) -> str:
     """Return the text as an error message shows it: quoted, printable and not too long."""
-    return repr(_short(text))
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _nothing_before(text: str, name: str, error: type[FjdError]) -> None:
-    """Let only comments stand before the first section."""
-    if not text or text.isspace():
-        return
+def _only_comments(text: str, name: str, sample: str, error: type[FjdError]) -> None:
+    """Let nothing else stand before the first section."""
     for number, line in enumerate(text.split("\n"), 1):
         bare = line.strip()
         if bare and bare[0] not in "#;":
             raise error(
                 f"{shown(bare)} stands before the first section",
                 where=f"{name}:{number}",
-                remedy="begin with a line such as `[name]`",
+                remedy=f"begin with a line `[{sample}]`, not indented, and nothing behind it",
             )
 
 
@@ -216,6 +212,6 @@ def _explained(
     first = numbers[names.index(names[wrong])]
     return section.error_on(
         numbers[wrong],
-        f"the option `{_short(names[wrong])}` stands here a second time, after line {first}",
+        f"the option {shown(names[wrong])} stands here a second time, after line {first}",
         "remove one of the two",
     )
