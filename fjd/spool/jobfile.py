@@ -29,17 +29,17 @@ import stat
 from typing import NamedTuple
 
 from fjd import inifile
-from fjd.errors import FjdError, JobFileError
+from fjd.errors import JobFileError
 
 LARGEST = 1 << 20  # bytes
 SECTIONS = ("control", "fjd")
 
 _LONGEST = 100 * 365 * 86400.0  # seconds: still fits the clock calls of every system
 _NUMBER = "([0-9]{1,12}(?:[.][0-9]{1,12})?)"
-_UNITS = re.compile(f"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
-_CLOCK = re.compile("(?:(?:([0-9]{1,9})-(?=[0-9]+:[0-9]+:))?([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{2})")
+_UNITS = re.compile(f"(?:{_NUMBER}d)? *(?:{_NUMBER}h)? *(?:{_NUMBER}m)? *(?:{_NUMBER}s)?")
+_CLOCK = re.compile("(?:(?:([0-9]{1,9})-)?([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,2})")
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_MISPLACED = re.compile(r"^[ \t]*\[[ \t]*(?:control|fjd)\b.*", re.IGNORECASE | re.MULTILINE)
+_MISPLACED = re.compile(r"^[ \t]*\[[ \t]*(?:control|fjd)[ \t]*\].*", re.IGNORECASE | re.MULTILINE)
 
 
 class Job(NamedTuple):
@@ -64,7 +64,7 @@ def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, int]:
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
-        raise _unopened(problem, name) or problem from None
+        raise _unopened(problem, name) from None
     try:
         status = os.fstat(fd)
         _check(status, name)
@@ -118,25 +118,193 @@ def parse(data: bytes, mode: int, name: str) -> Job:
 def duration(text: str) -> float:
     """Return the seconds that a user's word for a length of time means; ValueError if it is none.
 
-    `90`, `1.5`, `90s`, `10m`, `2h30m`, `1d12h`: units from large to small, the last may be left out
-    if it is seconds. `MM:SS`, `HH:MM:SS`, `D-HH:MM:SS`: as Slurm and PBS write them; only the
-    first number may be as large as it likes.
+    `90`, `1.5`: seconds. `90s`, `10m`, `1.5h`, `1d 12h 30m`: units, from large to small.
+    `MM:SS`, `HH:MM:SS`, `D-HH:MM:SS`: as Slurm and PBS write them; behind the first number,
+    minutes and seconds end at 59 and hours at 23.
     """
-    clock = _CLOCK.fullmatch(text)
-    found = clock or _UNITS.fullmatch(text.replace(" ", ""))
-    if not found or not text:
+    word = text.lower() + "s" if text.replace(".", "", 1).isdecimal() else text.lower()
+    clock = _CLOCK.fullmatch(word)
+    found = clock or (_UNITS.fullmatch(word) if len(word) < 80 else None)
+    if not found:
         raise ValueError(
-            f"{inifile.shown(text)} is no length of time (90, 1.5, 90s, 2h30m, "
-            "MM:SS, HH:MM:SS, D-HH:MM:SS)"
+            f"{inifile.shown(text)} is no length of time such as 90, 2h30m, 12:00:00, 1-12:00:00"
         )
     days, hours, minutes, seconds = (float(number or 0) for number in found.groups())
-    if clock and (
-        seconds >= 60 or (clock[2] and minutes >= 60) or (clock[1] is not None and hours >= 24)
-    ):
-        raise ValueError(f"{inifile.shown(text)} has a part that is too large (23:59:59)")
+    if clock and (seconds >= 60 or (clock[2] and minutes >= 60) or (clock[1] and hours >= 24)):
+        raise ValueError(f"{inifile.shown(text)} has a part beyond 23:59:59")
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if total <= 0:
         raise ValueError(f"{inifile.shown(text)} is no time at all")
     if total > _LONGEST:
         raise ValueError(f"{inifile.shown(text)} is more than a hundred years")
     return total
+
+
+def _unopened(problem: OSError, name: str) -> OSError | JobFileError:
+    """Return what a failed open says about the file, or the error itself."""
+    if problem.errno in (errno.ELOOP, errno.EMLINK):
+        return JobFileError(
+            "it is a symbolic link", where=name, remedy="put a copy of the file itself there"
+        )
+    if problem.errno == errno.ENXIO:
+        return JobFileError("it is a socket", where=name, remedy="put a plain file there")
+    if problem.errno not in (errno.EACCES, errno.EPERM):
+        return problem
+    try:
+        status = os.lstat(name)
+    except OSError as worse:
+        return worse
+    if status.st_uid != os.geteuid():
+        return _foreign(status, name)
+    return JobFileError("you may not read it", where=name, remedy=_typed("chmod u+r", name))
+
+
+def _check(status: os.stat_result, name: str) -> None:
+    """Let only a plain file of our own pass that is not too large."""
+    if not stat.S_ISREG(status.st_mode):
+        if stat.S_ISDIR(status.st_mode):
+            what = "it is a directory"
+        elif stat.S_ISFIFO(status.st_mode):
+            what = "it is a FIFO"
+        else:
+            what = "it is a device"
+        raise JobFileError(what, where=name, remedy="put a plain file there")
+    if status.st_uid != os.geteuid():
+        raise _foreign(status, name)
+    if status.st_size > LARGEST:
+        raise _task_list(name) if name.endswith(".tasks") else _too_large(status.st_size, name)
+
+
+def _foreign(status: os.stat_result, name: str) -> JobFileError:
+    return JobFileError(
+        f"it belongs to user {status.st_uid}, and you are {os.geteuid()}",
+        where=name,
+        remedy="put a copy of your own there",
+    )
+
+
+def _too_large(size: int, name: str) -> JobFileError:
+    return JobFileError(
+        f"it has {size} bytes, and a job file ends at {LARGEST}",
+        where=name,
+        remedy="keep the data in another file and name that in the job",
+    )
+
+
+def _task_list(name: str) -> JobFileError:
+    return JobFileError(
+        "task lists are not supported yet", where=name, remedy="write one job file per command"
+    )
+
+
+def _typed(command: str, name: str) -> str:
+    import shlex  # seldom needed, and a worker starts without it
+
+    return f"type `{command} {shlex.quote(name)}`"
+
+
+def _script(data: bytes, mode: int, name: str) -> Job:
+    """Return the job that is a script, if the system could run it."""
+    if not mode & stat.S_IXUSR:
+        raise JobFileError(
+            "it is a script without the permission to run it",
+            where=name,
+            remedy=_typed("chmod +x", name),
+        )
+    first = data[2:].split(b"\n", 1)[0]
+    if not first.strip():
+        raise JobFileError(
+            "no program stands behind `#!`",
+            where=f"{name}:1",
+            remedy="begin with a line such as `#!/bin/sh`",
+        )
+    if first.endswith(b"\r"):
+        raise JobFileError(
+            "its lines end in CR LF, and no system finds the program behind `#!` then",
+            where=f"{name}:1",
+            remedy=_typed(r"sed -i 's/\r$//'", name),
+        )
+    return Job("script", "", None, None, 0, None, None, {})
+
+
+def _section(text: str, name: str) -> inifile.Section:
+    """Return the one section that is for fjd."""
+    found = list(inifile.read(text, name, SECTIONS, JobFileError).values())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise found[1].error(
+            f"[{found[1].name}] and [{found[0].name}] (line {found[0].line}) mean the same section",
+            "make one of the two",
+        )
+    near = _MISPLACED.search(text)
+    if near:
+        line = text.count("\n", 0, near.start()) + 1
+        raise JobFileError(
+            f"{inifile.shown(near[0].rstrip())} is not the section [control]",
+            where=f"{name}:{line}",
+            remedy="write `[control]` in lower case, not indented, and nothing behind it",
+        )
+    raise JobFileError(
+        "it has no section [control]",
+        where=name,
+        remedy="add `[control]` and below it `executable: COMMAND`, or begin a script with `#!`",
+    )
+
+
+def _timeout(section: inifile.Section) -> float | None:
+    text = section.text("timeout")
+    if text is None:
+        return None
+    try:
+        return duration(text)
+    except ValueError as problem:
+        raise section.error(
+            f"`timeout`: {problem}", "mend it or remove the line", "timeout"
+        ) from None
+
+
+def _cwd(section: inifile.Section) -> str | None:
+    path = section.text("cwd")
+    if path is None or not path.startswith("~"):
+        return path
+    home = os.path.expanduser(path)
+    if home.startswith("~"):
+        raise section.error(
+            f"`cwd`: nobody is called {inifile.shown(path.split('/', 1)[0])}",
+            "write the whole path",
+            "cwd",
+        )
+    return home
+
+
+def _env(section: inifile.Section) -> dict[str, str]:
+    """Return the variables of `env: A=1 B="two words"`."""
+    text = section.text("env")
+    if text is None:
+        return {}
+    import shlex  # seldom needed, and a worker starts without it
+
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise section.error(
+            "`env` has a quote or a backslash without its counterpart",
+            'write it as `env: NAME=VALUE NAME="two words"`',
+            "env",
+        ) from None
+    found: dict[str, str] = {}
+    for word in words:
+        variable, divider, value = word.partition("=")
+        if not divider or not _VARIABLE.fullmatch(variable):
+            raise section.error(
+                f"`env` has {inifile.shown(word)}, which sets no variable",
+                'write it as `env: NAME=VALUE NAME="two words"`',
+                "env",
+            )
+        if variable in found:
+            raise section.error(
+                f"`env` sets {inifile.shown(variable)} twice", "remove one of the two", "env"
+            )
+        found[variable] = value
+    return found
