@@ -3,7 +3,7 @@
     project   [A-Za-z0-9][A-Za-z0-9._-]{0,63}
     worker    <host>-<slot>-<8 hex digits>        node1-3-5f0c12ab
     entry     <worker>,<n>                        n: the heartbeat
-    key       <file name>.<6 random characters>   job0.conf.k3f9qa
+    key       <file name>.<12 random characters>  job0.conf.k3f9qad2m5xu
     token     <key>,s<serial>,a<attempt>[,c<crashes>][,f<failures>]
     accepted  <token>,run
     result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
@@ -27,6 +27,7 @@ _PLAIN = frozenset(map(ord, _ALNUM | frozenset("._+=@:-")))
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _HEX = frozenset("0123456789abcdef")
 _STEM = 64
+_TAIL = 12  # 60 random bits: a million jobs of one name meet once in two million projects
 _UNFINISHED = ("~", ".tmp", ".swp", ".part")
 
 RUN = ",run"
@@ -88,13 +89,13 @@ def new_key(file_name: str) -> str:
     )
     if len(stem) > _STEM:
         stem = stem[: _STEM - 1].rstrip("%") + "~"
-    tail = "".join(_BASE32[b & 31] for b in os.urandom(6))
+    tail = "".join(_BASE32[b & 31] for b in os.urandom(_TAIL))
     return f"{stem}.{tail}"
 
 
 def job_name(key: str) -> str:
     """Return the file name that a key was made of (cut where the key is cut)."""
-    stem = key[:-7]
+    stem = key.rpartition(".")[0]
     if "%" not in stem:
         return stem
     out = bytearray()
@@ -107,7 +108,9 @@ def job_name(key: str) -> str:
         else:
             out.append(ord(stem[at]))
             at += 1
-    return os.fsdecode(bytes(out))
+    name = os.fsdecode(bytes(out))
+    # Nobody but a person with an editor makes such a key; it must not lead out of a directory.
+    return stem if "/" in name or "\0" in name or name in ("", ".", "..") else name
 
 
 class Token(NamedTuple):
@@ -144,7 +147,8 @@ class Token(NamedTuple):
     def parse(cls, name: str) -> Optional[Token]:
         """Read a token's name; None if it is none."""
         key, *fields = name.split(",")
-        if len(key) < 8 or key[-7] != "." or not 2 <= len(fields) <= 4:
+        stem, _, tail = key.rpartition(".")
+        if not stem or len(tail) < 6 or not 2 <= len(fields) <= 4:
             return None
         numbers = {"s": 0, "a": 1, "c": 0, "f": 0}
         for field in fields:

@@ -11,7 +11,7 @@ import stat
 from typing import Optional
 
 from fjd import files
-from fjd.errors import ConfigError
+from fjd.errors import ConfigError, NothingToDo
 from fjd.identity import hostname
 from fjd.spool.names import check_project, short_host
 
@@ -112,6 +112,23 @@ class Project:
         self.tmp = f"{root}/tmp/{short_host(hostname())}"
         self.remote_conf = f"{root}/remote.conf"
         self._staged = 0
+
+    @classmethod
+    def existing(cls, name: Optional[str] = None) -> Project:
+        """Return the project of that name, like ``open``, but never make one.
+
+        Raises:
+            NothingToDo: there is no such project.
+        """
+        name = check_project(name if name is not None else os.environ.get("FJD_PROJECT", "default"))
+        root = f"{home()}/{name}"
+        if not os.path.lexists(root):
+            raise NothingToDo(
+                f'there is no project "{name}"',
+                where=root,
+                remedy=f"make it by its first job: fjd submit --project {name} FILE",
+            )
+        return cls.open(name)
 
     @classmethod
     def open(cls, name: Optional[str] = None) -> Project:
