@@ -1,0 +1,259 @@
+"""Running one job file: read it, start it, watch it, and write the record of how it came out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any, Callable, NamedTuple, Optional
+
+from fjd import files, task
+from fjd.ears import Ears
+from fjd.errors import JobFileError
+from fjd.scratch import Stream
+from fjd.spool import jobfile, outcomes
+from fjd.spool.names import Token
+from fjd.spool.pods import Pod
+from fjd.spool.records import Record
+
+_VISIBLE = 1.0  # s: output and the start of a longer task are seen by others so late at most
+_CANNOT_START = 126  # exit code of what could not even be started, as shells have it
+
+
+class Report(NamedTuple):
+    """How an attempt came out: the outcome's code for the name, and the record."""
+
+    code: str
+    record: Record
+
+
+class Attempts:
+    """What all attempts of one worker share.
+
+    Args:
+        should_stop: asked whenever something happens; True ends the attempt at once.
+        note: takes the ``start`` record of an attempt that lasts.
+    """
+
+    def __init__(
+        self,
+        pod: Pod,
+        host: str,
+        cwd: str,
+        env: Mapping[str, str],
+        out: Stream,
+        err: Stream,
+        ears: Ears,
+        should_stop: Callable[[], str],
+        note: Callable[[Record], None],
+    ) -> None:
+        self._pod, self._host, self._cwd, self._env = pod, host, cwd, dict(env)
+        self._out, self._err, self._ears = out, err, ears
+        self._should_stop, self._note = should_stop, note
+        self._copies = f"{pod.project.running}/{pod.worker}"
+        self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def run(self, token: Token) -> Report:
+        """Run an accepted job to its end; everything that it printed is kept when this returns.
+
+        ``record["returned"]`` is true if the attempt was stopped from outside and the job is to
+        go back into the queue.
+        """
+        record = self._blank(token)
+        began = time.monotonic()
+        copy = ""
+        try:
+            data, mode = jobfile.read_bytes(self._pod.job_file(token))
+            job = jobfile.parse(data, mode, token.job)
+            record["command"] = job.executable or token.job
+            copy = self._copy(token.job, data, job.kind == "script")
+            self._touch(job)
+            report = self._execute(token, job, copy, record, began)
+        except (JobFileError, FileNotFoundError) as error:
+            report = self._failed(record, str(error))
+        finally:
+            if copy:
+                files.remove(copy)
+        record["end"] = time.time()
+        record["seconds"] = round(time.monotonic() - began, 6)
+        return report
+
+    def _blank(self, token: Token) -> Record:
+        return {
+            "event": "end",
+            "job": token.job,
+            "key": token.key,
+            "task": 1,
+            "attempt": token.attempt,
+            "worker": self._pod.worker,
+            "host": self._host,
+            "pid": None,
+            "outcome": outcomes.FAILED,
+            "exit": None,
+            "signal": None,
+            "cause": "",
+            "start": time.time(),
+            "end": None,
+            "seconds": None,
+            "cpu": None,
+            "rss_kib": None,
+            "out": None,
+            "err": None,
+            "command": "",
+        }
+
+    def _failed(self, record: Record, cause: str) -> Report:
+        """The job could not be started; say why where its errors are looked for."""
+        record["exit"], record["cause"] = _CANNOT_START, cause
+        os.write(self._err.fd, f"fjd: {cause}\n".encode("utf-8", "backslashreplace"))
+        return Report(outcomes.code(outcomes.FAILED, _CANNOT_START), record)
+
+    def _copy(self, name: str, data: bytes, script: bool) -> str:
+        """Give the job a readable copy of its file under its own name."""
+        path = f"{self._copies}/{name}"
+        mode = 0o700 if script else 0o600
+        for _ in range(2):
+            try:
+                files.create(path, data, mode)
+                return path
+            except FileNotFoundError:
+                os.mkdir(self._copies, 0o700)
+            except FileExistsError:
+                files.remove(path)  # the last attempt ended before it could remove its copy
+        files.create(path, data, mode)
+        return path
+
+    def _touch(self, job: jobfile.Job) -> None:
+        """Create the log file, so that the job can append to it, as it always was in fjd."""
+        if not job.logfile:
+            return
+        path = os.path.join(self._directory(job), os.path.expanduser(job.logfile))
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            os.utime(fd)
+            os.close(fd)
+        except OSError as error:
+            text = f"fjd: cannot touch the logfile {path}: {error.strerror}\n"
+            os.write(self._err.fd, text.encode("utf-8", "backslashreplace"))
+
+    def _directory(self, job: jobfile.Job) -> str:
+        return os.path.join(self._cwd, job.cwd) if job.cwd else self._cwd
+
+    def _start(self, token: Token, job: jobfile.Job, copy: str) -> int:
+        env = self._env
+        env["FJD_JOB"], env["FJD_TASK"] = token.key, "1"
+        env["FJD_ATTEMPT"], env["FJD_JOBFILE"] = str(token.attempt), copy
+        if job.kind == "script":
+            argv = [copy]
+        else:
+            # The job file's path is the shell's own argument: no name is ever parsed as code.
+            argv = ["/bin/sh", "-c", f'{job.executable} "$@"', "sh", copy]
+        if job.nice is not None:
+            argv = ["/usr/bin/env", "nice", "-n", str(job.nice), *argv]
+        if job.env:
+            env = {**env, **job.env}
+        directory = self._directory(job)
+        os.chdir(directory)
+        try:
+            return task.spawn(argv, env, self._stdin, self._out.fd, self._err.fd)
+        finally:
+            if directory != self._cwd:
+                os.chdir("/")
+
+    def _execute(
+        self, token: Token, job: jobfile.Job, copy: str, record: Record, began: float
+    ) -> Report:
+        try:
+            pid = self._start(token, job, copy)
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            return self._failed(record, f"cannot start it:{where} {error.strerror}")
+        record["pid"] = pid
+        end, verdict = self._wait(pid, job.timeout, record, began)
+        task.clear_group(pid)
+        record["exit"], record["signal"] = end.exit, end.signal
+        record["cpu"], record["rss_kib"] = round(end.cpu, 6), end.rss_kib
+        return self._judge(end, verdict, job, record)
+
+    def _wait(
+        self, pid: int, timeout: Optional[float], record: Record, began: float
+    ) -> tuple[task.End, str]:
+        """Wait for the end; the second value is why we ended it ourselves ("" if we did not)."""
+        pause, told = 0.05, False
+        deadline = began + timeout if timeout else None
+        while True:
+            now = time.monotonic()
+            wait = pause if deadline is None else min(pause, deadline - now)
+            self._ears.wait(wait)
+            end = task.poll(pid)
+            if end is not None:
+                return end, ""
+            verdict = self._should_stop()
+            if not verdict and deadline is not None and time.monotonic() >= deadline:
+                verdict = outcomes.TIMEOUT
+            if verdict:
+                return self._end(pid), verdict
+            if time.monotonic() - now < wait:
+                continue  # a bell, not the clock
+            much = self._flush()
+            pause = 0.05 if much else min(2 * pause, _VISIBLE)
+            if not told and time.monotonic() - began >= _VISIBLE:
+                told = self._tell_start(record)
+
+    def _flush(self) -> bool:
+        try:
+            return self._out.flush() | self._err.flush()
+        except files.DiskFull:
+            return False  # it stays in the scratch file; the end of the task insists
+
+    def _tell_start(self, record: Record) -> bool:
+        spans = {"out": [self._out.start, 0], "err": [self._err.start, 0]}
+        fields = {k: v for k, v in record.items() if v is not None and k != "outcome"}
+        try:
+            self._note({**fields, "event": "start", **spans})
+        except files.DiskFull:
+            return False
+        return True
+
+    def _end(self, pid: int) -> task.End:
+        """TERM to the whole group, KILL after the grace."""
+        task.signal_group(pid, signal.SIGTERM)
+        limit = time.monotonic() + task.GRACE
+        while True:
+            end = task.poll(pid)
+            if end is not None:
+                return end
+            left = limit - time.monotonic()
+            if left <= 0:
+                task.signal_group(pid, signal.SIGKILL)
+                left = 1.0
+            self._ears.wait(left)
+
+    def _judge(self, end: task.End, verdict: str, job: jobfile.Job, record: Record) -> Report:
+        number = 0
+        if verdict == outcomes.TIMEOUT:
+            outcome = outcomes.TIMEOUT
+            record["cause"] = f"it ran longer than its timeout of {job.timeout:g} s"
+        elif verdict:
+            outcome, record["cause"], record["returned"] = outcomes.CANCELLED, verdict, True
+        elif end.signal is not None:
+            outcome, number = outcomes.KILLED, end.signal
+            record["cause"] = f"killed by signal {end.signal} ({_signal_name(end.signal)})"
+        elif end.exit:
+            outcome, number = outcomes.FAILED, end.exit
+        else:
+            outcome = outcomes.OK
+        record["outcome"] = outcome
+        return Report(outcomes.code(outcome, number), record)
+
+    def finish_output(self) -> dict[str, Any]:
+        """Keep what is left of the output; returns the spans for the record (DiskFull: again)."""
+        return {"out": self._out.finish(), "err": self._err.finish()}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

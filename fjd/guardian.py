@@ -1,0 +1,155 @@
+"""The guardian: a tiny parent that lets no task outlive its worker.
+
+    screen or detached process
+      guardian     child subreaper: whatever loses its parent below becomes its child
+        worker     runs tasks; tells the guardian at every heartbeat that it is well
+          task     a session of its own
+
+When the worker has ended, however it ended (``kill -9`` too), the guardian kills every descendant
+that is left, in milliseconds and at no cost per task. A worker that was stopped (SIGSTOP, a
+file system that hangs) and could not beat for a whole lease is killed the same way, and a new
+worker with a new name takes its place; so is one that asks for it because it was buried.
+If the guardian is killed, the worker sees its pipe close and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from typing import Callable, NamedTuple
+
+from fjd import libc
+from fjd.ears import Ears
+
+AGAIN = 75  # exit code of a worker that wants a successor with a new name
+_FIRST_BEAT = 60.0  # s until the first sign of life of a new worker
+
+
+class Lifeline(NamedTuple):
+    """The worker's ends of the two pipes: ``beat`` to write to, ``guardian`` to read from."""
+
+    beat: int
+    guardian: int
+
+    def alive(self, lease: float) -> None:
+        """Tell the guardian: well, and count me as dead after so many seconds of silence."""
+        try:
+            os.write(self.beat, b"%.3f\n" % lease)
+        except OSError:
+            return  # the guardian is gone; the main loop sees its pipe close
+
+    def wait_until_guarded(self) -> None:
+        """Return once the guardian catches what falls (immediately, but before the first task)."""
+        os.read(self.guardian, 1)
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process (of all its threads)."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        return found  # it has just ended, or this kernel does not say
+    return found
+
+
+def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
+    """Run ``work`` in a child, again while it asks for it; return its exit code.
+
+    ``clean`` removes what the child may have left in local temporary space.
+    """
+    while True:
+        beat_read, beat_write = os.pipe()
+        ready_read, ready_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(beat_read)
+            os.close(ready_write)
+            os._exit(_child(work, Lifeline(beat_write, ready_read)))
+        os.close(beat_write)
+        os.close(ready_read)
+        libc.become_subreaper()
+        os.write(ready_write, b"!")
+        code = _watch(pid, beat_read)
+        _kill_descendants()
+        clean()
+        os.close(beat_read)
+        os.close(ready_write)
+        if code != AGAIN:
+            return code
+
+
+def _child(work: Callable[[Lifeline], int], lifeline: Lifeline) -> int:
+    try:
+        return work(lifeline)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+
+
+def _watch(pid: int, beat: int) -> int:
+    """Wait for the worker's end; forward signals; kill it when it falls silent."""
+    ears = Ears((signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1))
+    ears.listen(beat)
+    last, lease = time.monotonic(), _FIRST_BEAT
+    try:
+        while True:
+            for ended, code in _reap():
+                if ended == pid:
+                    return code
+            for number in ears.heard:
+                os.kill(pid, signal.SIGUSR1 if number == signal.SIGUSR1 else signal.SIGTERM)
+            ears.heard.clear()
+            silence = time.monotonic() - last
+            if silence > lease:
+                os.kill(pid, signal.SIGKILL)
+                _await(pid)
+                return AGAIN
+            if beat in ears.wait(lease - silence + 0.01):
+                words = os.read(beat, 4096).split()
+                if words:
+                    last, lease = time.monotonic(), float(words[-1])
+                else:
+                    ears.ignore(beat)  # the worker is ending
+                    last, lease = time.monotonic(), _FIRST_BEAT
+    finally:
+        ears.close()
+
+
+def _reap() -> Iterator[tuple[int, int]]:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _await(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
+
+
+def _kill_descendants() -> None:
+    """Kill all children until there are none: each one's death may bring us its children."""
+    while True:
+        below = children(os.getpid())
+        for pid in below:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        try:
+            os.waitpid(-1, 0 if below else os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not below:
+            select.select([], [], [], 0.001)

@@ -1,0 +1,93 @@
+"""A worker's heart: a thread that beats, syncs, and listens to what the dispatcher decrees.
+
+It has a thread of its own because one lost reply of a file server can block a call for a minute,
+and because a task may keep the main thread waiting for days.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from fjd import files
+from fjd.guardian import Lifeline
+from fjd.spool import lease
+from fjd.spool.crew import Post
+from fjd.spool.timings import Timings
+
+_SYNC = 1.0  # s: what a power cut may cost
+_LOOK_NEAR = 2.0  # s between two looks where the dispatcher's bell reaches us
+
+
+class Heart(threading.Thread):
+    """Beats until it is stopped or finds that the worker was buried.
+
+    Attributes:
+        buried: somebody gave up on this worker; nothing that it does now counts.
+        timings: as the dispatcher publishes them.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        lifeline: Lifeline,
+        timings: Timings,
+        syncs: Sequence[Callable[[], None]],
+        wake: Callable[[], None],
+    ) -> None:
+        super().__init__(name="heart", daemon=True)
+        self.buried = False
+        self.timings = timings
+        self._post, self._lifeline, self._syncs, self._wake = post, lifeline, syncs, wake
+        self._end = threading.Event()
+        self._holder: Optional[lease.Holder] = None
+
+    @property
+    def bell(self) -> str:
+        """The dispatcher's bell, or "" if it cannot be heard from here."""
+        holder = self._holder
+        return holder.bell if holder and holder.identity.is_here() else ""
+
+    @property
+    def poll(self) -> float:
+        """The longest time between two looks at the pod, in seconds."""
+        return max(_LOOK_NEAR, self.timings.poll) if self.bell else self.timings.poll
+
+    def learn(self) -> None:
+        """See who dispatches, and obey the timings."""
+        self._holder = lease.holder(self._post.project)
+        if self._holder is not None:
+            self.timings = self._holder.timings
+
+    def run(self) -> None:
+        """One look a second; one beat every ``heartbeat`` seconds."""
+        due = time.monotonic() + self.timings.heartbeat
+        while not self._end.wait(min(_SYNC, self.timings.heartbeat / 2)):
+            if time.monotonic() >= due:
+                due = time.monotonic() + self.timings.heartbeat
+                self._beat()
+                if self.buried:
+                    return
+            for sync in self._syncs:
+                try:
+                    sync()
+                except OSError:
+                    continue  # the next write to that file meets the same error and says so
+
+    def _beat(self) -> None:
+        try:
+            self.buried = not self._post.beat()
+            self.learn()
+        except (files.DiskFull, OSError):
+            return  # no sign of life this time; a lease of these and the guardian ends us
+        if self.buried:
+            self._wake()
+        else:
+            self._lifeline.alive(self.timings.lease)
+
+    def stop(self) -> None:
+        """End the thread; what it is doing right now is finished first."""
+        self._end.set()
+        self.join()

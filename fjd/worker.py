@@ -1,0 +1,259 @@
+"""The worker: announces itself, runs what lies in its pod, records it, announces itself again.
+
+It lives under a guardian (guardian.py) and meets everybody else only in the spool. One pass of
+``tick`` takes what the pod holds now; between two passes it waits for its bell, for a signal, or
+for as long as the dispatcher's timings say.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Callable, Optional, TypeVar
+
+from fjd import bell, files
+from fjd.attempt import Attempts, Report
+from fjd.ears import Ears
+from fjd.guardian import AGAIN, Lifeline, children
+from fjd.heart import Heart
+from fjd.identity import Identity, hostname
+from fjd.scratch import Stream
+from fjd.spool.crew import Card, Post
+from fjd.spool.names import Token
+from fjd.spool.pods import Held, Pod
+from fjd.spool.project import Project
+from fjd.spool.records import Ledger
+from fjd.spool.timings import Timings
+
+_Result = TypeVar("_Result")
+_NOW, _GENTLY = "its worker was fired", "gently"
+_SIGNALS = {
+    signal.SIGTERM: _NOW,
+    signal.SIGHUP: _NOW,
+    signal.SIGINT: _NOW,
+    signal.SIGUSR1: _GENTLY,
+}
+_FULL_PAUSE = 1.0  # s between two tries on a full disk
+_QUIET = 0.1  # s: what is said sooner after the last line waits for the next one
+
+
+class Worker:
+    """One worker process, from its announcement to its end.
+
+    Args:
+        scratch: a private directory in local temporary space; the guardian removes it.
+        lifeline: the pipes to the guardian.
+    """
+
+    def __init__(
+        self, project: Project, card: Card, scratch: str, timings: Timings, lifeline: Lifeline
+    ) -> None:
+        self.project, self.card = project, card
+        self._lifeline = lifeline
+        self._stop = ""
+        self._ears = Ears(_SIGNALS)
+        self._bell = bell.Bell(card.bell)
+        self._ears.listen(self._bell.fd)
+        self._ears.listen(lifeline.guardian)
+        self._post, self._pod = Post(project, card), Pod(project, card.worker)
+        self._ledger = Ledger(project, card.worker)
+        outputs = [
+            files.Appender(project.output_file(card.worker, name)) for name in ("out", "err")
+        ]
+        self._out = Stream(scratch, "out", outputs[0])
+        self._err = Stream(scratch, "err", outputs[1])
+        env = dict(os.environ, FJD_PROJECT=project.name, FJD_WORKER=card.worker)
+        self._attempts = Attempts(
+            self._pod,
+            hostname(),
+            card.cwd,
+            env,
+            self._out,
+            self._err,
+            self._ears,
+            self._should_end_task,
+            self._ledger.write,
+        )
+        syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
+        self._heart = Heart(self._post, lifeline, timings, syncs, self._ears.wake)
+        self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
+        self._guarded = False
+        self._said = 0.0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Announce the worker; from here on the dispatcher may fill its pod."""
+        self._post.announce()
+        self._lifeline.alive(self._heart.timings.lease)
+        self._say(f"Started with ID {self.card.worker}.")
+        self._heart.learn()
+        self._heart.start()
+        bell.ring(self._heart.bell)
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit code for the guardian."""
+        self.start()
+        while not self._should_stop():
+            if not self.tick():
+                sys.stdout.flush()
+                self._ears.wait(self._heart.poll)
+                self._bell.drain()
+        return self.stop()
+
+    def tick(self) -> bool:
+        """Run what lies in the pod now; False if it was empty."""
+        worked = False
+        for held in self._look():
+            if self._should_stop():
+                break
+            if held.accepted and held.token in self._codes:
+                self._commit_again(held.token)
+            elif held.accepted or self._pod.accept(held.token):
+                self._run(held.token)
+            worked = True
+        if not worked and not self._stop:
+            self._codes.clear()
+            self._post.show(busy=False)
+        return worked
+
+    def stop(self) -> int:
+        """Give everything back and withdraw."""
+        if self._heart.buried:
+            self._say(f"Worker {self.card.worker}: somebody gave up on me; starting over.")
+            self._heart.stop()
+            return AGAIN
+        self._insist(self._pod.take_down)
+        self._heart.stop()
+        self._insist(self._post.leave)
+        self._ledger.close()
+        bell.ring(self._heart.bell)
+        self._say(f"Worker {self.card.worker}: withdrawn.", last=True)
+        return 0
+
+    def _look(self) -> list[Held]:
+        try:
+            return self._pod.look()
+        except OSError as error:
+            self._say(f"Worker {self.card.worker}: cannot look into my pod: {error}")
+            self._ears.wait(_FULL_PAUSE)
+            return []
+
+    # -- stopping -----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        while self._ears.heard:
+            reason = _SIGNALS[signal.Signals(self._ears.heard.pop(0))]
+            if self._stop != _NOW:
+                self._stop = reason
+        if self._guarded and not self._stop and self._orphaned():
+            self._stop = _NOW
+
+    def _orphaned(self) -> bool:
+        """Tell whether the guardian is gone: its end of the pipe is closed."""
+        ready, _, _ = select.select([self._lifeline.guardian], [], [], 0)
+        return bool(ready)
+
+    def _should_stop(self) -> bool:
+        self._listen()
+        return bool(self._stop) or self._heart.buried
+
+    def _should_end_task(self) -> str:
+        """Return why the running task must end now ("" if it need not)."""
+        self._listen()
+        if self._heart.buried:
+            return "its worker was given up, and the job runs elsewhere"
+        return _NOW if self._stop == _NOW else ""
+
+    # -- one task -----------------------------------------------------------------------------
+
+    def _run(self, token: Token) -> None:
+        if not self._guarded:
+            self._lifeline.wait_until_guarded()
+            self._guarded = True
+        self._post.show(busy=True)
+        self._say(f"Worker {self.card.worker}: I found a job.")
+        report = self._attempts.run(token)
+        report.record.update(self._insist(self._attempts.finish_output))
+        self._insist(lambda: self._ledger.write(report.record))
+        if report.record.get("returned") and not self._heart.buried:
+            self._insist(lambda: self._pod.give_back(Held(token, accepted=True)))
+        else:
+            self._commit(token, report)
+        self._renew_scratch()
+
+    def _commit(self, token: Token, report: Report) -> None:
+        if self._insist(lambda: self._pod.commit(token, report.code)):
+            self._codes[token] = report.code
+            self._say(f"Worker {self.card.worker}: Finished my job.")
+        else:
+            self._explain_loss(token)
+        seconds = report.record["seconds"]
+        if seconds > 0.02:  # else the dispatcher looks by itself; many short tasks, one ring
+            bell.ring(self._heart.bell)
+
+    def _commit_again(self, token: Token) -> None:
+        """A reply was lost, and we believed the commit to be done or somebody else's."""
+        code = self._codes[token]
+        self._insist(lambda: self._pod.commit(token, code))
+
+    def _explain_loss(self, token: Token) -> None:
+        """The token is gone: either we are, or somebody removed it while our entry stands."""
+        removed = not self._heart.buried and self._insist(self._post.beat)
+        event = "removed" if removed else "late"
+        note = {"event": event, "key": token.key, "job": token.job, "attempt": token.attempt}
+        self._insist(lambda: self._ledger.write({**note, "worker": self.card.worker}))
+        what = "was removed while I ran it" if removed else "ended too late to count"
+        self._say(f"Worker {self.card.worker}: {token.job} {what}.")
+
+    def _renew_scratch(self) -> None:
+        """Whatever escaped from the task is our guardian's child now, and may still print."""
+        if any(pid != os.getpid() for pid in children(os.getppid())):
+            self._out.renew()
+            self._err.renew()
+            self._out.begin()
+            self._err.begin()
+
+    # -- words and waiting --------------------------------------------------------------------
+
+    def _insist(self, verb: Callable[[], _Result]) -> _Result:
+        """Do it, and on a full disk wait until it can be done; the heart beats on."""
+        told = False
+        while True:
+            try:
+                return verb()
+            except files.DiskFull as error:
+                if not told:
+                    self._say(f"Worker {self.card.worker}: {error}")
+                told = True
+                self._ears.wait(_FULL_PAUSE)
+
+    def _say(self, text: str, last: bool = False) -> None:
+        try:
+            print(f"[fjd-worker] {text}")
+            now = time.monotonic()
+            if last or now - self._said > _QUIET:
+                sys.stdout.flush()
+            self._said = now
+        except OSError:
+            return  # the terminal is gone (its screen was closed); SIGHUP says the same
+
+
+def card_for(
+    worker: str, scratch: str, launcher: str, session: str, log: str, cwd: Optional[str]
+) -> Card:
+    """Return what this process says of itself as that worker."""
+    return Card(
+        worker=worker,
+        identity=Identity.of(os.getpid()),
+        guardian=Identity.of(os.getppid()),
+        launcher=launcher,
+        session=session,
+        log=log,
+        bell=f"{scratch}/bell",
+        cwd=cwd or os.getcwd(),
+        since=time.time(),
+    )
