@@ -25,7 +25,6 @@ from fjd.errors import ConfigError, FjdError
 
 _BLANKS = " \t\r\f\v"  # and no others: a no-break space belongs to the value
 _HEADER = re.compile(r"^([ \t]*)\[(.+?)\][ \t]*(?:[#;].*)?\r?$", re.MULTILINE)
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 class _Options(ConfigObj):  # type: ignore[misc]
@@ -84,7 +83,7 @@ class Section:
         value = self.text(option)
         if value is None:
             return None
-        if not _INTEGER.fullmatch(value) or not low <= int(value) <= high:
+        if not re.fullmatch("[+-]?[0-9]{1,9}", value) or not low <= int(value) <= high:
             raise self.error(
                 f"`{option}` is {shown(value)}",
                 f"write a whole number from {low} to {high}",

@@ -20,13 +20,13 @@ A file that was read while somebody was still writing it may raise JobFileError 
 reason: whoever rejects job files looks at them twice.
 """
 
-from __future__ import annotations
+# No postponed annotations here: NamedTuple would compile each of them when a worker starts (3 ms).
 
 import errno
 import os
 import re
 import stat
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Union
 
 from fjd import inifile
 from fjd.errors import JobFileError
@@ -35,11 +35,12 @@ LARGEST = 1 << 20  # bytes
 SECTIONS = ("control", "fjd")
 
 _LONGEST = 100 * 365 * 86400.0  # seconds: still fits the clock calls of every system
+# Patterns as text: compiling them would cost every worker's start, and few job files need them.
 _NUMBER = "([0-9]{1,12}(?:[.][0-9]{1,12})?)"
-_UNITS = re.compile(f"(?:{_NUMBER}d)? *(?:{_NUMBER}h)? *(?:{_NUMBER}m)? *(?:{_NUMBER}s)?")
-_CLOCK = re.compile("(?:(?:([0-9]{1,9})-)?([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,2})")
-_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
-_MISPLACED = re.compile(r"^[ \t]*\[[ \t]*(?:control|fjd)[ \t]*\].*", re.IGNORECASE | re.MULTILINE)
+_UNITS = f"(?:{_NUMBER}d)? *(?:{_NUMBER}h)? *(?:{_NUMBER}m)? *(?:{_NUMBER}s)?"
+_CLOCK = "(?:(?:([0-9]{1,9})-)?([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,2})"
+_VARIABLE = "[A-Za-z_][A-Za-z0-9_]*"
+_MISPLACED = r"(?im)^[ \t]*\[[ \t]*(?:control|fjd)[ \t]*\].*"
 
 
 class Job(NamedTuple):
@@ -47,15 +48,15 @@ class Job(NamedTuple):
 
     kind: str  # "ini" or "script"
     executable: str  # "" for a script
-    logfile: str | None
-    timeout: float | None  # seconds
+    logfile: Optional[str]
+    timeout: Optional[float]  # seconds
     retries: int
-    nice: int | None
-    cwd: str | None
+    nice: Optional[int]
+    cwd: Optional[str]
     env: dict[str, str]
 
 
-def read_bytes(path: str | os.PathLike[str]) -> tuple[bytes, int]:
+def read_bytes(path: Union[str, os.PathLike[str]]) -> tuple[bytes, int]:
     """Return content and permissions of a job file of our own.
 
     FileNotFoundError: somebody else took or removed it, a lost race and no fault of the file.
@@ -123,8 +124,8 @@ def duration(text: str) -> float:
     minutes and seconds end at 59 and hours at 23.
     """
     word = text.lower() + "s" if text.replace(".", "", 1).isdecimal() else text.lower()
-    clock = _CLOCK.fullmatch(word)
-    found = clock or (_UNITS.fullmatch(word) if len(word) < 80 else None)
+    clock = re.fullmatch(_CLOCK, word)
+    found = clock or (re.fullmatch(_UNITS, word) if len(word) < 80 else None)
     if not found:
         raise ValueError(
             f"{inifile.shown(text)} is no length of time such as 90, 2h30m, 12:00:00, 1-12:00:00"
@@ -140,7 +141,7 @@ def duration(text: str) -> float:
     return total
 
 
-def _unopened(problem: OSError, name: str) -> OSError | JobFileError:
+def _unopened(problem: OSError, name: str) -> Union[OSError, JobFileError]:
     """Return what a failed open says about the file, or the error itself."""
     if problem.errno in (errno.ELOOP, errno.EMLINK):
         return JobFileError(
@@ -237,7 +238,7 @@ def _section(text: str, name: str) -> inifile.Section:
             f"[{found[1].name}] and [{found[0].name}] (line {found[0].line}) mean the same section",
             "make one of the two",
         )
-    near = _MISPLACED.search(text)
+    near = re.search(_MISPLACED, text)
     if near:
         line = text.count("\n", 0, near.start()) + 1
         raise JobFileError(
@@ -252,7 +253,7 @@ def _section(text: str, name: str) -> inifile.Section:
     )
 
 
-def _timeout(section: inifile.Section) -> float | None:
+def _timeout(section: inifile.Section) -> Optional[float]:
     text = section.text("timeout")
     if text is None:
         return None
@@ -264,7 +265,7 @@ def _timeout(section: inifile.Section) -> float | None:
         ) from None
 
 
-def _cwd(section: inifile.Section) -> str | None:
+def _cwd(section: inifile.Section) -> Optional[str]:
     path = section.text("cwd")
     if path is None or not path.startswith("~"):
         return path
@@ -296,7 +297,7 @@ def _env(section: inifile.Section) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         variable, divider, value = word.partition("=")
-        if not divider or not _VARIABLE.fullmatch(variable):
+        if not divider or not re.fullmatch(_VARIABLE, variable):
             raise section.error(
                 f"`env` has {inifile.shown(word)}, which sets no variable",
                 'write it as `env: NAME=VALUE NAME="two words"`',
