@@ -189,3 +189,7 @@ class Project:
     def log_file(self, worker: str) -> str:
         """Return where a worker's own log (its screen) is written."""
         return f"{self.screenlogs}/{worker}.log"
+
+    def rc_file(self, worker: str) -> str:
+        """Return where the configuration of a worker's screen is written."""
+        return f"{self.screenrcs}/{worker}.rc"

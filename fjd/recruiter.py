@@ -1,0 +1,255 @@
+"""The recruiter: hires workers on this machine and on others, ends them, and calls the roll.
+
+On this machine a launcher starts them. On every other host one login runs another recruiter, with
+``--local-only``. Which hosts those are stands in the project's ``remote.conf``; without one it is
+this machine alone. Facts go to ``out``, talk to ``talk``; both take one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Callable, Optional
+
+from fjd import remoteconf, roster
+from fjd.errors import ConfigError, FjdError
+from fjd.identity import hostname
+from fjd.launchers import remote
+from fjd.launchers.base import Launcher
+from fjd.launchers.hiring import LAUNCHERS, Batch, Hiring, default_number
+from fjd.launchers.remote import Errand, Errands, HostError, Reply, Transport
+from fjd.remoteconf import Host
+from fjd.spool import crew, names, samehome
+from fjd.spool.project import Project
+
+HIRE_LIMIT = 30.0  # s until a host must have answered; workers there have 20 s to come up
+FIRE_LIMIT = 20.0
+
+_HERE = frozenset(("localhost", "127.0.0.1", "::1"))
+_UNREACHABLE = 4
+
+Say = Callable[[str], None]
+AskPassword = Callable[[str], Optional[str]]
+
+
+def is_this_machine(host: Host, own: str) -> bool:
+    """Tell whether a section of remote.conf means this machine; a port always means SSH."""
+    if host.port is not None:
+        return False
+    name = host.name.lower().rstrip(".")
+    return name in _HERE or name in (own.lower(), own.lower().split(".")[0])
+
+
+def workers(number: int) -> str:
+    """Return ``1 worker``, ``4 workers``."""
+    return f"{number} worker{'' if number == 1 else 's'}"
+
+
+class Recruiter:
+    """Hires, fires and calls the roll for one project.
+
+    Args:
+        out: prints a line of data; ``talk``: a line of talk.
+        local_only: leave remote.conf and other hosts alone.
+        cwd: where tasks start, on every host.
+        ask_password: asks a person for one; None where there is nobody to ask.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        out: Say,
+        talk: Say,
+        *,
+        local_only: bool = False,
+        cwd: str = "",
+        nice: Optional[int] = None,
+        launchers: Mapping[str, Launcher] = LAUNCHERS,
+        transport: Transport = remote.by_ssh,
+        ask_password: Optional[AskPassword] = None,
+    ) -> None:
+        self.project = project
+        self._out, self._talk = out, talk
+        self._local_only, self._cwd, self._nice = local_only, cwd, nice
+        self._launchers, self._transport, self._ask = launchers, transport, ask_password
+
+    # -- hire ---------------------------------------------------------------------------------
+
+    def hire(self, number: Optional[int] = None) -> int:
+        """Hire ``number`` workers here, or what remote.conf says; return the exit code."""
+        hosts = self._hosts()
+        if hosts is None:
+            batch = Batch(number or default_number(), sys.executable, self._nice)
+            return 0 if self._hire_here([batch]) else _UNREACHABLE
+        if number is not None:
+            self._talk(
+                f"{self.project.remote_conf} says how many, and {number} is ignored;"
+                " --local-only makes it count"
+            )
+        here = [host for host in hosts if is_this_machine(host, hostname())]
+        away = [host for host in hosts if host not in here]
+        marker = samehome.leave(self.project) if away else ""
+        errands = Errands([self._hire_errand(host, marker) for host in away], self._transport)
+        batches = [
+            Batch(host.workers, remote.python_of(host), self._niceness(host)) for host in here
+        ]
+        try:
+            well = self._shielded(lambda: self._hire_here(batches)) if batches else True
+            return 0 if self._hear(errands) and well else _UNREACHABLE
+        except KeyboardInterrupt:
+            self._interrupted(errands)
+            raise
+        finally:
+            if marker:
+                samehome.remove(self.project, marker)
+
+    def _niceness(self, host: Host) -> Optional[int]:
+        return self._nice if host.nice is None else host.nice
+
+    def _hire_errand(self, host: Host, marker: str) -> Errand:
+        words = ["--marker", marker, "--curdir", self._cwd]
+        nice = self._niceness(host)
+        if nice is not None:
+            words += ["--nice", str(nice)]
+        return self._errand(host, [*words, "hire", str(host.workers)], HIRE_LIMIT)
+
+    def _hire_here(self, batches: Sequence[Batch]) -> bool:
+        wanted = sum(batch.number for batch in batches)
+        hiring = Hiring(self.project, self._cwd, self._talk, self._launchers)
+        try:
+            hiring.start(batches)
+            hiring.wait()
+        finally:
+            if hiring.up or not hiring.failed:
+                self._out(f'Hired {workers(len(hiring.up))} in project "{self.project.name}".')
+        if hiring.failed:
+            self._talk(f"{len(hiring.failed)} of {workers(wanted)} did not come up")
+        return not hiring.failed
+
+    def _interrupted(self, errands: Errands) -> None:
+        names_ = ", ".join(errand.host.name for errand in errands.waiting)
+        if names_:
+            self._talk(f"not heard from: {names_}; workers may come up there all the same")
+        self._talk(f"to end all: fjd-recruiter --project {self.project.name} fire")
+
+    # -- fire ---------------------------------------------------------------------------------
+
+    def fire(self, gently: bool = False) -> int:
+        """Fire this project's workers on all its hosts; return the exit code."""
+        hosts = self._hosts() or []
+        away = [host for host in hosts if not is_this_machine(host, hostname())]
+        errands = Errands([self._fire_errand(host, gently) for host in away], self._transport)
+        well = self._shielded(lambda: self._fire_here(gently))
+        well = self._hear(errands) and well
+        if self._local_only:
+            return 0 if well else _UNREACHABLE
+        others, known = self._others(away)
+        more = Errands([self._fire_errand(host, gently) for host in others], self._transport)
+        return 0 if self._hear(more) and well and known else _UNREACHABLE
+
+    def _fire_here(self, gently: bool) -> bool:
+        from fjd.launchers import firing  # needs psutil, 16 ms that hiring can do without
+
+        fired = firing.fire(self.project, gently, self._talk)
+        name = self.project.name
+        if fired.ended:
+            self._out(f'Fired {workers(fired.ended - fired.stuck)} in project "{name}".')
+        else:
+            self._out(f'No workers to fire in project "{name}".')
+        if fired.finishing:
+            self._out(f"{fired.finishing} of them will finish the task at hand first.")
+        return not fired.stuck
+
+    def _fire_errand(self, host: Host, gently: bool) -> Errand:
+        return self._errand(host, ["fire", *(["--gently"] if gently else [])], FIRE_LIMIT)
+
+    def _others(self, asked: Sequence[Host]) -> tuple[list[Host], bool]:
+        """Return the hosts that nobody asked and that still have workers; False: some are lost."""
+        covered = {names.short_host(host.name).lower() for host in asked}
+        found: dict[str, Host] = {}
+        known = True
+        for worker, (_, card) in crew.cards(self.project).items():
+            if card is None:
+                self._talk(f"worker {worker}: its entry cannot be read; end it on its host by hand")
+                known = False
+            elif card.identity.host == hostname():
+                if not card.identity.is_here():
+                    self._talk(f"worker {worker} runs in another container here; fire it there")
+                    known = False
+            elif names.short_host(card.identity.host).lower() not in covered:
+                name = card.identity.host
+                found[name] = Host("", name, 0, None, None, None, None, "")
+        return list(found.values()), known
+
+    # -- roster -------------------------------------------------------------------------------
+
+    def roster(self) -> list[roster.Row]:
+        """Return every worker of the project, wherever it is."""
+        return roster.rows(self.project)
+
+    # -- other hosts --------------------------------------------------------------------------
+
+    def _hosts(self) -> Optional[list[Host]]:
+        """Return the hosts of remote.conf; None if there is none or it shall not count."""
+        if self._local_only:
+            return None
+        path = self.project.remote_conf
+        try:
+            hosts, remarks = remoteconf.load(path)
+        except FileNotFoundError:
+            return None
+        if not hosts:
+            raise ConfigError(
+                "there is no host in it",
+                where=path,
+                remedy="add a section [host1] with `name` and `workers`, or use --local-only",
+            )
+        for remark in remarks:
+            self._talk(remark)
+        return hosts
+
+    def _errand(self, host: Host, words: Sequence[str], limit: float) -> Errand:
+        words = ["--project", self.project.name, "--local-only", *words]
+        return Errand(host, remote.command_line(host, words, remote.carried_home()), limit)
+
+    def _shielded(self, verb: Callable[[], bool]) -> bool:
+        """What fails on this machine must not keep us from hearing the others out."""
+        try:
+            return verb()
+        except FjdError as error:
+            self._talk(str(error))
+            return False
+
+    def _hear(self, errands: Errands) -> bool:
+        """Tell what each host answers, as the answers come; True if all is well everywhere."""
+        well = True
+        shy: list[tuple[Errand, HostError]] = []
+        for errand, answer in errands.answers():
+            if isinstance(answer, HostError) and answer.password and self._ask is not None:
+                shy.append((errand, answer))
+            else:
+                well = self._tell(errand.host, answer) and well
+        for errand, error in shy:  # one person cannot answer two questions at once
+            well = self._tell(errand.host, self._with_password(errand, error)) and well
+        return well
+
+    def _with_password(self, errand: Errand, error: HostError) -> remote.Answer:
+        self._talk(f"Host {errand.host.name}: {error}")
+        password = self._ask(errand.host.name) if self._ask else None
+        if not password:
+            return error
+        try:
+            return self._transport(errand, password)
+        except HostError as again:
+            return again
+
+    def _tell(self, host: Host, answer: remote.Answer) -> bool:
+        if not isinstance(answer, Reply):
+            self._talk(f"Host {host.name}: {answer}")
+            return False
+        verdict = remote.judge(host, answer)
+        for line in verdict.lines:
+            self._out(f"Host {host.name}: {line}")
+        for line in verdict.talk:
+            self._talk(f"Host {host.name}: {line}")
+        return verdict.well

@@ -1,0 +1,205 @@
+"""``fjd-recruiter``: hire workers, fire them, and see who is there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Optional
+
+from fjd import __version__, roster
+from fjd.errors import ConfigError, NothingToDo, UsageError
+from fjd.recruiter import Recruiter
+from fjd.scripts import common
+from fjd.spool import samehome
+from fjd.spool.project import Project
+
+PROGRAM = "fjd-recruiter"
+
+_MOST = 10_000  # workers on one host
+_WIDTH = 80
+_HEADER = ("worker", "host", "state", "runs", "since", "seen")
+_HIRE = """\
+Without N: one worker less than there are CPUs, at least one. Where the project has a remote.conf,
+that file decides, unless --local-only is given. Hiring again adds workers.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = shared.add_argument
+    add("--project", metavar="P", help="the project (default: $FJD_PROJECT, or `default`)")
+    add("--local-only", action="store_true", help="this machine alone, whatever remote.conf says")
+    add("--curdir", metavar="DIR", help="where tasks start, on every host (default: here)")
+    add("--nice", type=int, metavar="N", help="niceness of the hired workers and their tasks")
+    add("--marker", help=argparse.SUPPRESS)  # given by another recruiter: see samehome.py
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__, parents=[shared])
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="hire | fire | roster", required=True)
+    hire = verbs.add_parser("hire", parents=[shared], help="hire workers", description=_HIRE)
+    hire.add_argument("number", nargs="?", type=_number, metavar="N", help="how many")
+    fire = verbs.add_parser("fire", parents=[shared], help="fire this project's workers")
+    fire.add_argument("--gently", action="store_true", help="let each finish its task")
+    show = verbs.add_parser("roster", parents=[shared], help="show this project's workers")
+    show.add_argument("--json", action="store_true", help="as JSON, with a `schema`")
+    return parser
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MOST}")
+    return int(text)
+
+
+def here() -> str:
+    """Return the working directory by the name that the user's shell has for it.
+
+    Behind a link (/home/ada -> /export/disk3/ada) only that name means the same on every host.
+    """
+    try:
+        physical = os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError("the working directory was deleted", remedy="cd into another") from None
+    logical = os.environ.get("PWD", "")
+    if os.path.isabs(logical):
+        try:
+            if os.path.samefile(logical, physical):
+                return logical
+        except OSError:
+            return physical
+    return physical
+
+
+def _directory(given: Optional[str]) -> str:
+    path = os.path.abspath(os.path.join(here(), os.path.expanduser(given))) if given else here()
+    if not os.path.isdir(path):
+        raise ConfigError(
+            f"there is no directory {path} on this host, and tasks are to start in it",
+            remedy="make it, or choose another with --curdir",
+        )
+    return path
+
+
+def _say(text: str) -> None:
+    common.say(PROGRAM, text)
+
+
+def _out(text: str) -> None:
+    print(f"[{PROGRAM}] {common.one_line(text)}", flush=True)
+
+
+def _ask(host: str) -> Optional[str]:
+    import getpass  # imports termios; almost nobody logs in by password
+
+    try:
+        return getpass.getpass(f"[{PROGRAM}] Password for {host} (empty: leave it out): ")
+    except EOFError:
+        return None
+
+
+def _run(options: argparse.Namespace) -> int:
+    name = getattr(options, "project", None)
+    marker = getattr(options, "marker", None)
+    if marker:
+        samehome.check(str(name), marker)
+    if options.verb == "hire":
+        return _recruiter(Project.open(name), options).hire(options.number)
+    try:
+        recruiter = _recruiter(Project.existing(name), options)
+    except NothingToDo:
+        return _nobody(options, name or os.environ.get("FJD_PROJECT") or "default")
+    if options.verb == "fire":
+        return recruiter.fire(options.gently)
+    return _show(recruiter.roster(), options.json)
+
+
+def _recruiter(project: Project, options: argparse.Namespace) -> Recruiter:
+    if options.verb == "hire":
+        common.warn_root(PROGRAM)
+    return Recruiter(
+        project,
+        _out,
+        _say,
+        local_only=getattr(options, "local_only", False),
+        cwd=_directory(getattr(options, "curdir", None)) if options.verb == "hire" else "",
+        nice=_nice(getattr(options, "nice", None)),
+        ask_password=_ask if sys.stdin is not None and sys.stdin.isatty() else None,
+    )
+
+
+def _nice(number: Optional[int]) -> Optional[int]:
+    if number is not None and not -20 <= number <= 19:
+        raise UsageError(f"no niceness is {number}", remedy="give a number from -20 to 19")
+    return number
+
+
+def _nobody(options: argparse.Namespace, name: str) -> int:
+    """There is no such project, and so there is nobody in it."""
+    if options.verb == "roster":
+        return _show([], options.json)
+    _out(f'No workers to fire in project "{name}".')
+    return 0
+
+
+# -- the roster -----------------------------------------------------------------------------------
+
+
+def _show(rows: list[roster.Row], as_json: bool) -> int:
+    if as_json:
+        workers = [row.as_json() for row in rows]
+        print(json.dumps({"schema": roster.SCHEMA, "workers": workers}, indent=1))
+    elif sys.stdout.isatty():
+        width = os.get_terminal_size(sys.stdout.fileno()).columns or _WIDTH
+        print("\n".join(table([cells(row, time.time()) for row in rows], width)))
+    else:
+        for fields in (_HEADER, *(plain(row, time.time()) for row in rows)):
+            print("\t".join(map(common.one_line, fields)))
+    return 0
+
+
+def plain(row: roster.Row, now: float) -> tuple[str, ...]:
+    """Return a row for a pipe: times in ISO 8601, the last sign of life in seconds ago."""
+    since = (
+        "" if row.running is None else time.strftime("%FT%T%z", time.localtime(now - row.running))
+    )
+    seen = "" if row.seen is None else f"{row.seen:.1f}"
+    return (row.worker, row.host, row.state, " ".join(row.runs), since, seen)
+
+
+def cells(row: roster.Row, now: float) -> tuple[str, ...]:
+    """Return a row for a terminal."""
+    since = "-"
+    if row.running is not None:
+        started = time.localtime(now - row.running)
+        since = time.strftime("%T" if row.running < 12 * 3600 else "%b %d", started)
+    seen = "?" if row.seen is None else f"{row.seen:.0f} s ago"
+    return (row.worker, row.host, row.state, " ".join(row.runs) or "-", since, seen)
+
+
+def table(rows: list[tuple[str, ...]], width: int = _WIDTH) -> list[str]:
+    """Return aligned lines with a header; what is too long for the width is cut (``~``)."""
+    lines = [_HEADER, *(tuple(map(common.one_line, row)) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    for column, least in ((3, 12), (1, 8), (0, 20)):  # what is cut first, and how far
+        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        if excess > 0:
+            widths[column] = max(min(least, widths[column]), widths[column] - excess)
+    return [
+        "  ".join(_fit(text, wide) for text, wide in zip(line, widths)).rstrip() for line in lines
+    ]
+
+
+def _fit(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else text[: width - 1] + "~"
+
+
+def main(arguments: Optional[list[str]] = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    return common.run(PROGRAM, lambda: _run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
