@@ -141,9 +141,13 @@ class Attempts:
         return os.path.join(self._cwd, job.cwd) if job.cwd else self._cwd
 
     def _start(self, token: Token, job: jobfile.Job, copy: str) -> int:
-        env = self._env
-        env["FJD_JOB"], env["FJD_TASK"] = token.key, "1"
-        env["FJD_ATTEMPT"], env["FJD_JOBFILE"] = str(token.attempt), copy
+        own = {
+            "FJD_JOB": token.key,
+            "FJD_TASK": "1",
+            "FJD_ATTEMPT": str(token.attempt),
+            "FJD_JOBFILE": copy,
+        }
+        env = {**self._env, **job.env, **own}
         if job.kind == "script":
             argv = [copy]
         else:
@@ -151,8 +155,6 @@ class Attempts:
             argv = ["/bin/sh", "-c", f'{job.executable} "$@"', "sh", copy]
         if job.nice is not None:
             argv = ["/usr/bin/env", "nice", "-n", str(job.nice), *argv]
-        if job.env:
-            env = {**env, **job.env}
         directory = self._directory(job)
         os.chdir(directory)
         try:

@@ -1,0 +1,374 @@
+"""The dispatcher: the only process that decides who runs what.
+
+One pass of ``tick`` files what has ended, sees who is there and what is new, and pairs the two.
+All that it knows is rebuilt from the spool by looking, so that one which dies is replaced by
+starting another; between two passes it sleeps until a bell rings, a file is dropped, or some time
+has passed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, NamedTuple, Optional
+
+from fjd import bell, pairing
+from fjd.errors import JobFileError, NoWorkers
+from fjd.muster import Death, Member, Muster
+from fjd.progress import Count, Progress
+from fjd.spool import burial, jobfile, outcomes, pods, records
+from fjd.spool.filing import Cabinet
+from fjd.spool.inbox import Inbox, Waiting
+from fjd.spool.lease import Lease
+from fjd.spool.names import Result, Token
+from fjd.spool.project import Project
+from fjd.spool.rejection import reject
+from fjd.spool.timings import Timings
+
+_HOT = 1.0  # s after the last event during which we look often
+_CREW_LOOK = 1.0  # s between two looks at the workers without a reason
+_RECOUNT = 5.0  # s between two nudged looks at everything
+_CROWD = 50  # jobs
+_PATIENCE = 2.0  # s without any worker until we say so
+
+
+class Totals:
+    """What became of the jobs since this dispatcher started."""
+
+    def __init__(self) -> None:
+        self.done = self.failed = self.rejected = self.cancelled = 0
+
+    @property
+    def bad(self) -> int:
+        """How many jobs did not end well."""
+        return self.failed + self.rejected
+
+
+class Manner(NamedTuple):
+    """How to serve.
+
+    Attributes:
+        keep_running: serve on when there is nothing to do.
+        no_wait: give up when there are jobs and no workers.
+        retries: further attempts after a failure, unless the job file says more.
+    """
+
+    keep_running: bool = False
+    no_wait: bool = False
+    retries: int = 0
+
+
+class Dispatcher:
+    """Serves one project while it holds the lease.
+
+    Args:
+        say: takes one line of talk for the user (stderr).
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        lease: Lease,
+        timings: Timings,
+        progress: Progress,
+        say: Callable[[str], None],
+        manner: Manner = Manner(),  # noqa: B008  immutable
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.project, self.timings, self.manner = project, timings, manner
+        self.totals = Totals()
+        self.draining = False
+        self._lease, self._progress, self._say, self._clock = lease, progress, say, clock
+        self._inbox, self._cabinet = Inbox(project, timings), Cabinet(project)
+        self._muster = Muster(project, timings)
+        self._ledger: Optional[records.Ledger] = None
+        self._serial = 0
+        self._crew_due = self._recount_due = 0.0
+        self._missing: dict[str, set[Token]] = {}
+        self._no_workers_since: Optional[float] = None
+        self._told_no_workers = False
+        self._hot_until = 0.0
+
+    # -- one pass -----------------------------------------------------------------------------
+
+    def tick(self, complete: set[str], woken: bool) -> bool:
+        """Look at everything once; True while there is or may be something to do.
+
+        Args:
+            complete: job files that are known to be complete (watch.py).
+            woken: somebody rang or something was dropped: look at the workers as well.
+        """
+        now = self._clock()
+        recount = now >= self._recount_due
+        active = self._file_results(now, recount) | woken | bool(complete)
+        if woken or recount or now >= self._crew_due:
+            self._crew_due = now + _CREW_LOOK
+            active |= self._muster.look(now, recount)
+            self._bury(now)
+        self._inbox.look(now, complete, recount)
+        self._note_cancelled()
+        if recount:
+            self._recount_due = now + _RECOUNT
+            self._recount()
+        if not self._progress_shown():
+            self._progress.show(self.count())
+        if not self.draining:
+            active |= self._pair(now)
+        self._progress.show(self.count())
+        self._mind_workers(now)
+        if active or self._inbox.unsettled:
+            self._hot_until = now + _HOT
+        return not self.finished()
+
+    def _progress_shown(self) -> bool:
+        return self.totals.done + self.totals.failed > 0
+
+    @property
+    def hot(self) -> bool:
+        """Tell whether something happened a moment ago, so that more may follow."""
+        return self._clock() < self._hot_until
+
+    @property
+    def crowded(self) -> bool:
+        """Tell whether much is under way, so that single events are no news."""
+        return len(self._inbox) + self._in_hand() > _CROWD
+
+    def finished(self) -> bool:
+        """Tell whether nothing is queued and nothing runs, by fresh, nudged listings."""
+        if self._busy():
+            return False
+        now = self._clock()
+        self._file_results(now, nudge=True)
+        self._muster.look(now, nudge=True)
+        self._inbox.look(now, set(), nudge=True)
+        return not self._busy()
+
+    def _busy(self) -> bool:
+        queued = not self.draining and len(self._inbox)
+        return bool(queued or self._in_hand() or self._muster.strays())
+
+    def _in_hand(self) -> int:
+        return sum(len(member.hand) for member in self._muster.members.values())
+
+    def count(self) -> Count:
+        """Return where things stand."""
+        members = list(self._muster.members.values())
+        running = sum(1 for member in members if member.hand)
+        return Count(
+            waiting=len(self._inbox) + self._in_hand() - running,
+            running=running,
+            done=self.totals.done,
+            failed=self.totals.bad,
+            idle=len(members) - running,
+            workers=len(members),
+        )
+
+    # -- what has ended -----------------------------------------------------------------------
+
+    def _file_results(self, now: float, nudge: bool = False) -> bool:
+        counts: dict[str, int] = {}
+        for result in self._cabinet.results(nudge):
+            member = self._muster.members.get(result.worker)
+            if member is not None:
+                member.hand.pop(result.token, None)
+                counts[result.worker] = counts.get(result.worker, 0) + 1
+            self._file(result)
+        for worker, count in counts.items():
+            self._muster.members[worker].finished(count, now)
+        return bool(counts)
+
+    def _file(self, result: Result) -> None:
+        kind = outcomes.outcome(result.outcome)
+        if kind in (outcomes.FAILED, outcomes.KILLED, outcomes.TIMEOUT) and self._retries(result):
+            self._cabinet.again(result)
+        elif self._cabinet.file(result):
+            if kind == outcomes.OK:
+                self.totals.done += 1
+            else:
+                self.totals.failed += 1
+
+    def _retries(self, result: Result) -> bool:
+        """Tell whether the job may be tried again."""
+        allowed = self.manner.retries
+        try:
+            data, mode = jobfile.read_bytes(self._cabinet.path(result))
+            allowed = max(allowed, jobfile.parse(data, mode, result.token.job).retries)
+        except (JobFileError, FileNotFoundError):
+            return False  # what cannot be read will not do better next time
+        return result.token.failures < allowed
+
+    # -- who is there -------------------------------------------------------------------------
+
+    def _note(self, record: records.Record) -> None:
+        if self._ledger is None:
+            self._ledger = records.Ledger(self.project, f"dispatcher-{self._lease.nonce}")
+        self._ledger.write(record)
+
+    def _bury(self, now: float) -> None:
+        for death in self._muster.deaths(now):
+            self._bury_one(death)
+
+    def _bury_one(self, death: Death) -> None:
+        back = burial.bury(
+            self.project, death.worker, death.sighting, death.cause, self._note, death.crashed
+        )
+        if back is None:
+            return
+        self._muster.buried(death.worker)
+        self._say(f"{death.cause}; {back} job(s) went back into the queue")
+
+    def _recount(self) -> None:
+        """Find assignments that somebody removed by hand: gone from the pod in two looks."""
+        for member in list(self._muster.members.values()):
+            missing = set(self._muster.recount(member, nudge=True))
+            missing -= {result.token for result in self._cabinet.results(nudge=True)}
+            again = missing & self._missing.get(member.worker, set())
+            self._missing[member.worker] = missing - again
+            for token in again:
+                member.hand.pop(token, None)
+                self._removed(token, member)
+
+    def _removed(self, token: Token, member: Member) -> None:
+        ended = records.find(self.project, member.worker, token.key, token.attempt)
+        if ended is not None:
+            kind = ended["outcome"]
+            self._say(
+                f"{token.job} was removed while {member.worker} ran it; its end counts: {kind}"
+            )
+            if kind == outcomes.OK:
+                self.totals.done += 1
+            else:
+                self.totals.failed += 1
+            return
+        self._cancelled(token.job, token, member.worker)
+
+    def _note_cancelled(self) -> None:
+        for name in self._inbox.cancelled:
+            token = Token.parse(name)
+            self._cancelled(token.job if token else name, token, "")
+        self._inbox.cancelled.clear()
+
+    def _cancelled(self, job: str, token: Optional[Token], worker: str) -> None:
+        self.totals.cancelled += 1
+        where = f" from the pod of {worker}" if worker else ""
+        self._say(f"{job} was removed{where} before it ran: cancelled")
+        record = burial.loss_record(token or Token(job), worker, "its file was removed")
+        self._note({**record, "job": job, "outcome": outcomes.CANCELLED})
+
+    def _mind_workers(self, now: float) -> None:
+        """Say so when there are jobs and nobody who could run them."""
+        if self._muster.members or not len(self._inbox) or self.draining:
+            self._no_workers_since, self._told_no_workers = None, False
+            return
+        if self._no_workers_since is None:
+            self._no_workers_since = now
+        if now - self._no_workers_since < _PATIENCE or self._told_no_workers:
+            return
+        self._told_no_workers = True
+        remedy = f"type: fjd-recruiter --project {self.project.name} hire"
+        what = f"{len(self._inbox)} job(s) and no workers, so nobody can run them"
+        if self.manner.no_wait:
+            raise NoWorkers(what, remedy=remedy)
+        self._say(f"{what}; {remedy}")
+
+    # -- pairing ------------------------------------------------------------------------------
+
+    def _pair(self, now: float) -> bool:
+        gave = False
+        idle = {member.worker for member in self._muster.members.values() if not member.hand}
+        while True:
+            members = list(self._muster.present())
+            queued = len(self._inbox)
+            member = pairing.hungriest(members, queued)
+            waiting = self._inbox.pop() if member else None
+            if member is None or waiting is None:
+                break
+            gave = self._assign(waiting, member, now) or gave
+        if not queued:
+            gave = self._level(members, now) or gave
+        for member in self._muster.present():
+            if member.hand and member.worker in idle and member.bell:
+                bell.ring(member.bell)
+        return gave
+
+    def _level(self, members: list[Member], now: float) -> bool:
+        """The queue is empty: let an idle worker have what waits behind somebody's long task."""
+        moved = False
+        for idle in [member for member in members if not member.hand]:
+            spare = pairing.spare(members)
+            if spare is None:
+                break
+            rich, old = spare
+            new = self._next_token(old)
+            try:
+                won = pods.reassign(self.project, old, rich.worker, new, idle.worker)
+            except FileNotFoundError:
+                idle.leaving = True
+                continue
+            if won:
+                del rich.hand[old]
+                idle.give(new, now)
+            else:
+                rich.hand[old] = True  # RACE: it has just been accepted, or it has ended
+            moved = moved or won
+        return moved
+
+    def _next_token(self, token: Token) -> Token:
+        self._serial += 1
+        return token._replace(serial=self._lease.epoch * 10**9 + self._serial)
+
+    def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
+        if not self._acceptable(waiting, now):
+            return False
+        token = self._next_token(waiting.fresh_token())
+        try:
+            won = pods.assign(self.project, waiting.path, token, member.worker)
+        except FileNotFoundError:
+            member.leaving = True  # it is taking its pod down
+            self._inbox.put_back(waiting)
+            return False
+        if won:
+            self._inbox.taken(waiting)
+            member.give(token, now)
+        return won  # RACE: not ours any more; the next look at the queue tells why
+
+    def _acceptable(self, waiting: Waiting, now: float) -> bool:
+        """Look into a new file before it is handed out; reject what cannot be run."""
+        if waiting.token is not None:
+            return True
+        try:
+            if waiting.wrong:
+                raise JobFileError(
+                    waiting.wrong, where=waiting.name, remedy="put a regular job file there"
+                )
+            data, mode = jobfile.read_bytes(waiting.path)
+            jobfile.parse(data, mode, waiting.name)
+        except FileNotFoundError:
+            return False  # RACE: removed; the next look at the queue tells
+        except JobFileError as error:
+            if not self._inbox.not_yet(waiting, now):
+                self._reject(waiting, error)
+            return False
+        return True
+
+    def _reject(self, waiting: Waiting, error: JobFileError) -> None:
+        error.where = error.where.replace(waiting.path, waiting.name)
+        if reject(self.project, waiting.path, waiting.fresh_token(), str(error)):
+            self._inbox.taken(waiting)
+            self.totals.rejected += 1
+            self._say(f"rejected {error} (it lies in {self.project.rejected} now)")
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Assign nothing more; take back what nobody has started."""
+        self.draining = True
+        for member in self._muster.members.values():
+            for token in list(member.hand):
+                if pods.requeue(self.project, member.worker, pods.Held(token, False), token):
+                    del member.hand[token]
+
+    def close(self) -> None:
+        """Leave nothing open."""
+        if self._ledger is not None:
+            self._ledger.close()

@@ -1,0 +1,163 @@
+"""Who is there, who is dead, and what each one has in hand: the dispatcher's view of the crew.
+
+A worker of this host is dead the moment its process is. Of a worker elsewhere only the heartbeat
+is seen: it is dead when that did not move for a whole lease while we looked, by our own clock. If
+we were stalled ourselves (suspended, or a file system that hung), everybody gets a new lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
+
+from fjd.spool import crew, pods
+from fjd.spool.names import Token
+from fjd.spool.project import Project
+from fjd.spool.timings import Timings
+
+_LOOKS = 5  # a beat must have stood still for so many looks as well
+
+
+class Member:
+    """One worker.
+
+    Attributes:
+        hand: what it was assigned and has not finished, oldest first; True once accepted.
+        mean: seconds per task, a moving average (None before the first one).
+        bell: "" if it cannot be heard from here.
+        leaving: its pod is gone; it gets nothing more.
+    """
+
+    def __init__(self, sighting: crew.Sighting, card: Optional[crew.Card], now: float) -> None:
+        self.sighting, self.card = sighting, card
+        self.hand: dict[Token, bool] = {}
+        self.mean: Optional[float] = None
+        self.leaving = False
+        self.bell = card.bell if card and card.identity.is_here() else ""
+        self._mark = self.moved = now
+        self.looks = 0
+
+    @property
+    def worker(self) -> str:
+        """The worker's id."""
+        return self.sighting.worker
+
+    @property
+    def host(self) -> str:
+        """The host it runs on."""
+        return self.card.identity.host if self.card else self.worker.rsplit("-", 2)[0]
+
+    def give(self, token: Token, now: float) -> None:
+        """It was assigned a job."""
+        if not self.hand:
+            self._mark = now
+        self.hand[token] = False
+
+    def finished(self, count: int, now: float) -> None:
+        """It finished so many tasks since the last time: learn how long they take."""
+        if count:
+            sample = (now - self._mark) / count
+            self.mean = sample if self.mean is None else 0.6 * self.mean + 0.4 * sample
+            self._mark = now
+
+
+class Death(NamedTuple):
+    """A worker to bury. ``crashed``: its process is gone, so its task may be the reason."""
+
+    worker: str
+    sighting: Optional[crew.Sighting]
+    host: str
+    cause: str
+    crashed: bool
+
+
+class Muster:
+    """All workers of a project, as one dispatcher sees them."""
+
+    def __init__(self, project: Project, timings: Timings) -> None:
+        self.project, self.timings = project, timings
+        self.members: dict[str, Member] = {}
+        self._strays: dict[str, float] = {}  # pods without an entry, and since when
+        self._last: Optional[float] = None
+
+    def present(self) -> Iterator[Member]:
+        """Yield who can be given something."""
+        return (member for member in self.members.values() if not member.leaving)
+
+    def look(self, now: float, nudge: bool = False) -> bool:
+        """List the crew; True if somebody came or went."""
+        stalled = self._last is not None and now - self._last > self.timings.lease / 2
+        self._last = now
+        seen = crew.sightings(self.project, nudge)
+        changed = False
+        for worker, sighting in seen.items():
+            member = self.members.get(worker)
+            if member is None:
+                changed = self._join(sighting, now) or changed
+            elif sighting.beat != member.sighting.beat or stalled:
+                member.sighting, member.moved, member.looks = sighting, now, 0
+            else:
+                member.looks += 1
+        return self._missing(seen, now, stalled) or changed
+
+    def _join(self, sighting: crew.Sighting, now: float) -> bool:
+        card = crew.card(self.project, sighting)
+        if card is None:
+            return False  # RACE: it beat meanwhile; the next look has it
+        member = Member(sighting, card, now)
+        for held in pods.contents(self.project, sighting.worker) or ():
+            member.hand[held.token] = held.accepted
+        self.members[sighting.worker] = member
+        self._strays.pop(sighting.worker, None)
+        return True
+
+    def _missing(self, seen: dict[str, crew.Sighting], now: float, stalled: bool) -> bool:
+        """Follow up who is not in the listing; once is not a death (it may be between places)."""
+        gone = [worker for worker in self.members if worker not in seen]
+        there = set(pods.everyone(self.project))
+        for worker in gone:
+            if worker not in there:
+                del self.members[worker]  # it has withdrawn; what it had is in requeue/
+        for worker in there - seen.keys():
+            if worker not in self._strays or stalled:
+                self._strays[worker] = now
+        for worker in self._strays.keys() - (there - seen.keys()):
+            del self._strays[worker]
+        return bool(gone)
+
+    def deaths(self, now: float) -> Iterator[Death]:
+        """Yield who is to be buried now."""
+        for member in list(self.members.values()):
+            alive = member.card.identity.alive() if member.card else None
+            where = f"worker {member.worker} on {member.host}"
+            stray = self._strays.get(member.worker)
+            sighting = None if stray is not None else member.sighting
+            if alive is False:
+                yield Death(member.worker, sighting, member.host, f"{where} died", True)
+            elif now - member.moved > self.timings.lease and member.looks >= _LOOKS:
+                cause = f"{where} gave no sign of life for {self.timings.lease:g} s"
+                yield Death(member.worker, sighting, member.host, cause, False)
+        for worker, since in list(self._strays.items()):
+            if now - since > self.timings.lease:
+                cause = f"worker {worker} has been gone for {self.timings.lease:g} s"
+                yield Death(worker, None, worker.rsplit("-", 2)[0], cause, False)
+
+    def buried(self, worker: str) -> None:
+        """Forget a worker that was buried."""
+        self.members.pop(worker, None)
+        self._strays.pop(worker, None)
+
+    def strays(self) -> bool:
+        """Tell whether there are pods whose owner is gone and that may hold something."""
+        return bool(self._strays)
+
+    def recount(self, member: Member, nudge: bool) -> list[Token]:
+        """Compare a hand with the pod; return what is in the hand and not in the pod."""
+        held = pods.contents(self.project, member.worker, nudge)
+        if held is None:
+            return []
+        there = {item.token: item.accepted for item in held}
+        missing = [token for token in member.hand if token not in there]
+        for token, accepted in there.items():
+            member.hand[token] = accepted
+        return missing

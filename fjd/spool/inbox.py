@@ -1,0 +1,241 @@
+"""What is queued: new job files in ``jobqueue/`` and tokens on their way back in ``requeue/``.
+
+Order: what comes back goes first; then in the order of first sight, within one look in the natural
+order of the names (``job2`` before ``job10``).
+
+A file that somebody writes in place is taken only when it is complete:
+
+    its writer closed it, or it was renamed in        as watch.py saw it
+    it was renamed after its last write               its ctime is later than its mtime; both are
+                                                      of the same file and the same clock
+    it did not change for ``settle`` seconds          two looks, by our own monotonic clock
+
+The last one is a guess: what does not parse then is given ``PATIENCE`` seconds more.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import time
+from collections import deque
+from typing import NamedTuple, Optional
+
+from fjd import files
+from fjd.spool.names import Token, is_job, new_key
+from fjd.spool.project import Project
+from fjd.spool.timings import Timings
+
+PATIENCE = 5.0  # s that a file which does not parse may still be in the making
+_STATS_PER_LOOK = 5000  # files looked at closely in one look: no look takes longer than a moment
+_SHARE = 0.05  # of the time that may be spent on listing a huge queue
+_DIGITS = re.compile(r"(\d+)")
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a sort key in which ``job2`` comes before ``job10``."""
+    parts = _DIGITS.split(name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+class Waiting(NamedTuple):
+    """One queued job.
+
+    Attributes:
+        path: where it lies.
+        token: as it came back; None for a new file.
+        sure: whether the file is known to be complete.
+        wrong: why it cannot be a job file at all ("" if it may be one): a directory, a link.
+    """
+
+    path: str
+    token: Optional[Token]
+    sure: bool = True
+    wrong: str = ""
+
+    @property
+    def name(self) -> str:
+        """The job file's name."""
+        if self.token is not None:
+            return self.token.job
+        name = os.path.basename(self.path)
+        submitted = Token.parse(name)
+        return submitted.job if submitted else name
+
+    def fresh_token(self) -> Token:
+        """Return the token for its next assignment (without the serial)."""
+        return self.token if self.token is not None else Token(new_key(self.name))
+
+
+class _File:
+    """A new file and what we know of it."""
+
+    __slots__ = ("changed", "complete", "order", "seen")
+
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.complete = False
+        self.seen: Optional[tuple[int, int, int]] = None
+        self.changed = 0.0
+
+
+class Inbox:
+    """The queue as one dispatcher knows it."""
+
+    def __init__(self, project: Project, timings: Timings) -> None:
+        self.project, self.timings = project, timings
+        self._files: dict[str, _File] = {}  # everything seen in jobqueue/
+        self._open: list[tuple[int, str]] = []  # heap: not yet known to be complete
+        self._ready: list[tuple[int, str, bool, str]] = []  # heap: order, name, sure, wrong
+        self._back: deque[Waiting] = deque()
+        self._back_names: set[str] = set()
+        self._count = 0
+        self._not_before = 0.0
+        self.cancelled: list[str] = []  # vanished without our doing; the dispatcher tells
+
+    def __len__(self) -> int:
+        """How many jobs are queued, complete or not."""
+        return len(self._files) + len(self._back_names)
+
+    @property
+    def unsettled(self) -> bool:
+        """Tell whether some file may still be in the making: look again soon."""
+        return bool(self._open)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def look(self, now: float, complete: set[str], nudge: bool = False) -> None:
+        """See what is new. ``complete``: names that watch.py saw finished.
+
+        A queue of a million files is listed less often, so that listing never takes a larger
+        share of the time than ``_SHARE``.
+        """
+        self._look_back(nudge)
+        if now >= self._not_before or complete:
+            began = time.monotonic()
+            self._look_new(now, nudge)
+            self._not_before = now + (time.monotonic() - began) / _SHARE
+        for name in complete:
+            if name in self._files:
+                self._files[name].complete = True
+        self._settle(now)
+
+    def _look_back(self, nudge: bool) -> None:
+        names = files.listing(self.project.requeue, nudge) or ()
+        fresh = []
+        for name in names:
+            if name not in self._back_names:
+                token = Token.parse(name)
+                if token:
+                    fresh.append((token.serial, name, token))
+        for _, name, token in sorted(fresh):
+            self._back_names.add(name)
+            self._back.append(Waiting(f"{self.project.requeue}/{name}", token))
+        for name in self._back_names.difference(names):
+            self._back_names.discard(name)
+            self.cancelled.append(name)
+
+    def _look_new(self, now: float, nudge: bool) -> None:
+        if nudge:
+            os.utime(self.project.jobqueue)
+        strange: dict[str, str] = {}
+        names = set()
+        with os.scandir(self.project.jobqueue) as entries:
+            for entry in entries:
+                if is_job(entry.name):
+                    names.add(entry.name)
+                    if entry.name not in self._files and not entry.is_file(follow_symlinks=False):
+                        strange[entry.name] = _what(entry)
+        for name in self._files.keys() - names:
+            del self._files[name]
+            self.cancelled.append(name)
+        for name in sorted(names - self._files.keys(), key=natural):
+            self._count += 1
+            self._files[name] = _File(self._count)
+            if name in strange:
+                heapq.heappush(self._ready, (self._count, name, True, strange[name]))
+            else:
+                heapq.heappush(self._open, (self._count, name))
+
+    def _settle(self, now: float) -> None:
+        """Move what is complete from ``_open`` to ``_ready``, oldest first."""
+        still_open = []
+        for _ in range(min(len(self._open), _STATS_PER_LOOK)):
+            order, name = heapq.heappop(self._open)
+            file = self._files.get(name)
+            if file is None or file.order != order:
+                continue  # it has vanished meanwhile
+            sure = file.complete
+            if sure or self._settled(file, name, now):
+                sure = sure or file.complete
+                heapq.heappush(self._ready, (order, name, sure, ""))
+            else:
+                still_open.append((order, name))
+        for item in still_open:
+            heapq.heappush(self._open, item)
+
+    def _settled(self, file: _File, name: str, now: float) -> bool:
+        try:
+            found = os.lstat(f"{self.project.jobqueue}/{name}")
+        except OSError:
+            return False  # RACE: removed; the next listing says so
+        if found.st_ctime_ns > found.st_mtime_ns and found.st_size:
+            file.complete = True
+            return True
+        seen = (found.st_size, found.st_mtime_ns, found.st_ino)
+        if seen != file.seen:
+            file.seen, file.changed = seen, now
+            return False
+        quiet = now - file.changed
+        return quiet >= (self.timings.settle if found.st_size else PATIENCE)
+
+    # -- taking -------------------------------------------------------------------------------
+
+    def pop(self) -> Optional[Waiting]:
+        """Return the next job to assign; the caller moves it or puts it back."""
+        while self._back:
+            waiting = self._back.popleft()
+            if os.path.basename(waiting.path) in self._back_names:
+                return waiting
+        while self._ready:
+            order, name, sure, wrong = heapq.heappop(self._ready)
+            file = self._files.get(name)
+            if file is not None and file.order == order:
+                return Waiting(f"{self.project.jobqueue}/{name}", None, sure, wrong)
+        return None
+
+    def taken(self, waiting: Waiting) -> None:
+        """The job was moved away (by us, or by somebody who was faster)."""
+        name = os.path.basename(waiting.path)
+        if waiting.token is not None:
+            self._back_names.discard(name)
+        else:
+            self._files.pop(name, None)
+
+    def put_back(self, waiting: Waiting) -> None:
+        """The job could not be assigned after all; it keeps its place."""
+        if waiting.token is not None:
+            self._back.appendleft(waiting)
+            return
+        name = os.path.basename(waiting.path)
+        file = self._files.get(name)
+        if file is not None:
+            heapq.heappush(self._ready, (file.order, name, waiting.sure, waiting.wrong))
+
+    def not_yet(self, waiting: Waiting, now: float) -> bool:
+        """A file that does not parse may be in the making: look at it again; False: no longer."""
+        name = os.path.basename(waiting.path)
+        file = self._files.get(name)
+        if file is None or waiting.sure or now - file.changed >= PATIENCE:
+            return False
+        heapq.heappush(self._open, (file.order, name))
+        return True
+
+
+def _what(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return "is a symbolic link"
+    if entry.is_dir(follow_symlinks=False):
+        return "is a directory"
+    return "is no regular file"
