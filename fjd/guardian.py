@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Callable, NamedTuple
@@ -85,10 +86,16 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
 
 
 def _child(work: Callable[[Lifeline], int], lifeline: Lifeline) -> int:
+    """Nothing may get past here: this process is a copy of whoever called ``guard``."""
     try:
         return work(lifeline)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001  it is reported, and the process ends
+        sys.excepthook(*sys.exc_info())
+        return 1
+    finally:
+        sys.stdout.flush()
 
 
 def _watch(pid: int, beat: int) -> int:

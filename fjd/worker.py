@@ -12,21 +12,22 @@ import select
 import signal
 import sys
 import time
-from typing import Callable, Optional, TypeVar
+from typing import Callable, NamedTuple, TypeVar
 
 from fjd import bell, files
 from fjd.attempt import Attempts, Report
 from fjd.ears import Ears
-from fjd.guardian import AGAIN, Lifeline, children
+from fjd.guardian import AGAIN, Lifeline, children, guard
 from fjd.heart import Heart
 from fjd.identity import Identity, hostname
-from fjd.scratch import Stream
+from fjd.scratch import Place, Stream
+from fjd.spool import names, pods
 from fjd.spool.crew import Card, Post
 from fjd.spool.names import Token
 from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
-from fjd.spool.timings import Timings
+from fjd.spool.timings import Timings, for_home
 
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
@@ -129,6 +130,7 @@ class Worker:
         self._insist(self._pod.take_down)
         self._heart.stop()
         self._insist(self._post.leave)
+        pods.clear_running(self.project, self.card.worker)
         self._ledger.close()
         bell.ring(self._heart.bell)
         self._say(f"Worker {self.card.worker}: withdrawn.", last=True)
@@ -242,18 +244,49 @@ class Worker:
             return  # the terminal is gone (its screen was closed); SIGHUP says the same
 
 
-def card_for(
-    worker: str, scratch: str, launcher: str, session: str, log: str, cwd: Optional[str]
-) -> Card:
-    """Return what this process says of itself as that worker."""
-    return Card(
-        worker=worker,
-        identity=Identity.of(os.getpid()),
-        guardian=Identity.of(os.getppid()),
-        launcher=launcher,
-        session=session,
-        log=log,
-        bell=f"{scratch}/bell",
-        cwd=cwd or os.getcwd(),
-        since=time.time(),
-    )
+class Terms(NamedTuple):
+    """How a worker is kept.
+
+    Attributes:
+        id: its id ("" for a new one); a successor after a stall gets a new one anyway.
+        launcher, session, log: what keeps it, for the roster.
+        cwd: where its tasks start.
+    """
+
+    id: str = ""
+    launcher: str = ""
+    session: str = ""
+    log: str = ""
+    cwd: str = ""
+
+
+def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], int]) -> int:
+    """Run a worker under a guardian in this process until it is fired; return the exit code.
+
+    ``edge`` calls the worker's main function and turns its errors into one line and a code.
+    """
+    pace = for_home(project.root)
+    place = Place()
+    ids = [terms.id] if terms.id else []
+
+    def work(lifeline: Lifeline) -> int:
+        place.make()
+        worker = ids.pop() if ids else names.new_worker(hostname(), names.slot_of(terms.id))
+        card = Card(
+            worker=worker,
+            identity=Identity.of(os.getpid()),
+            guardian=Identity.of(os.getppid()),
+            launcher=terms.launcher,
+            session=terms.session,
+            log=terms.log,
+            bell=f"{place.path}/bell",
+            cwd=terms.cwd or os.getcwd(),
+            since=time.time(),
+        )
+        return edge(Worker(project, card, place.path, pace, lifeline).run)
+
+    def clean() -> None:
+        ids.clear()
+        place.clear()
+
+    return guard(work, clean)

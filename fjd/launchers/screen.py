@@ -37,14 +37,17 @@ def rc_text(log_name: str) -> str:
     )  # fmt: skip
 
 
-def argv(order: Order) -> list[str]:
+def argv(session: str, rc: str, inner: list[str]) -> list[str]:
     """Return the command line of a session."""
-    inner = worker_argv(order, NAME)
-    return ["screen", "-D", "-m", "-S", order.session, "-c", order.rc, *inner]
+    return ["screen", "-D", "-m", "-S", session, "-c", rc, *inner]
+
+
+def open_session(session: str, rc: str, log: str, inner: list[str]) -> subprocess.Popen[bytes]:
+    """Start a session with one command in it."""
+    files.create(rc, rc_text(os.path.basename(log)).encode("ascii"))
+    return spawn(argv(session, rc, inner), log)
 
 
 def start(order: Order) -> subprocess.Popen[bytes]:
     """Start a session with one worker in it."""
-    text = rc_text(os.path.basename(order.log))
-    files.create(order.rc, text.encode("ascii"))
-    return spawn(argv(order), order.log)
+    return open_session(order.session, order.rc, order.log, worker_argv(order, NAME))

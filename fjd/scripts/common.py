@@ -1,66 +1,7 @@
-"""What all commands share: the edge where an error becomes one line and an exit code.
-
-Exit codes: 0 all good; 1 some tasks failed; 2 usage; 3 no such job or nothing to do; 4 no workers
-or hosts unreachable; 5 timed out waiting; 6 environment or configuration wrong; 130 interrupted.
-"""
+"""What the commands take from the edge."""
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Callable
+from fjd.talk import BUG, INTERRUPTED, one_line, run, say, warn_root
 
-from fjd.errors import FjdError
-
-INTERRUPTED = 130
-BUG = 70
-
-
-def one_line(text: str) -> str:
-    """Return text that is safe and single-lined on any terminal: no control characters."""
-    return "".join(c if c.isprintable() else _visible(c) for c in text)
-
-
-def _visible(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    if char in "\n\r\t":
-        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char]
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
-def say(program: str, text: str) -> None:
-    """Print one line of talk on stderr."""
-    print(f"[{program}] {one_line(text)}", file=sys.stderr, flush=True)
-
-
-def run(program: str, command: Callable[[], int]) -> int:
-    """Run a command and return its exit code; what a user can cause never ends in a traceback."""
-    try:
-        code = command()
-        sys.stdout.flush()
-        return code
-    except FjdError as error:
-        say(program, str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        say(program, "interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has had enough; nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = f" {error.filename!r}" if error.filename else ""
-        say(program, f"the system refused{where}: {error.strerror or error}")
-        return 6
-
-
-def warn_root(program: str) -> None:
-    """Say once that root's home is not everybody's home."""
-    if os.geteuid() == 0:
-        say(
-            program,
-            "warning: running as root; other hosts may see another home, or squash root to nobody",
-        )
+__all__ = ["BUG", "INTERRUPTED", "one_line", "run", "say", "warn_root"]

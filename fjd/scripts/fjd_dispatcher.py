@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
-import time
 from collections.abc import Sequence
 from typing import Optional
 
 from fjd import __version__
-from fjd.dispatcher import Dispatcher, Manner, Totals
+from fjd.api import Dispatcher
+from fjd.identity import hostname
+from fjd.launchers import process, screen
+from fjd.launchers.base import command, session_name
 from fjd.muster import Muster
-from fjd.progress import Progress
-from fjd.recruiter import Recruiter
-from fjd.scripts.common import INTERRUPTED, run, say, warn_root
-from fjd.service import Service
+from fjd.scripts.common import run, warn_root
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project
@@ -80,53 +79,20 @@ def _status(project: Project) -> int:
     return 0
 
 
-def _serve(project: Project, options: argparse.Namespace) -> int:
-    manner = Manner(options.keep_running, options.no_wait, options.retries)
-    progress = Progress(sys.stdout, options.interval, time.monotonic, sys.stdout.isatty())
-
-    def talk(text: str) -> None:
-        progress.talk(lambda line: say(PROGRAM, line), text)
-
-    service = Service(project, timings.for_home(project.root), talk)
-    try:
-        service.take_office()
-        progress.line(f'Started on project "{project.name}"')
-        dispatcher = Dispatcher(project, service.lease, service.timings, progress, talk, manner)
-        try:
-            service.serve(dispatcher)
-        finally:
-            dispatcher.close()
-            progress.end()
-    finally:
-        service.leave()
-    if service.interrupted:
-        say(PROGRAM, f"stopped; go on with: fjd-dispatcher --project {project.name}")
-        return INTERRUPTED
-    progress.line("No (more) jobs.")
-    Recruiter(project).fire()
-    _summary(project, dispatcher.totals)
-    if options.callback:
-        _call_back(options.callback)
-    return 1 if dispatcher.totals.bad else 0
-
-
-def _summary(project: Project, totals: Totals) -> None:
-    if totals.bad or totals.cancelled:
-        say(
-            PROGRAM,
-            f"{totals.done} job(s) done, {totals.failed} failed, {totals.rejected} rejected,"
-            f" {totals.cancelled} cancelled; type: fjd status --project {project.name}",
-        )
-
-
-def _call_back(command: str) -> None:
-    code = subprocess.call(command, shell=True)
-    if code:
-        say(PROGRAM, f"the callback ended with exit code {code}: {command}")
-
-
-def _detach(project: Project, arguments: Sequence[str]) -> int:
-    raise NotImplementedError
+def _detach(project: Project, words: Sequence[str]) -> int:
+    """Start the same command in a screen session (or as a process) and say where it is."""
+    name = f"dispatcher-{os.urandom(4).hex()}"
+    log = f"{project.screenlogs}/{name}.log"
+    inner = command(sys.executable, "fjd.scripts.fjd_dispatcher", words)
+    if screen.missing():
+        process.spawn(inner, log)
+        where = f"as a process ({screen.missing()})"
+    else:
+        session = session_name(f"{project.name}-dispatcher", hostname(), 0)
+        screen.open_session(session, f"{project.screenrcs}/{name}.rc", log, inner)
+        where = f"in the screen session {session}"
+    print(f'[{PROGRAM}] Detached on project "{project.name}", {where}; log: {log}')
+    return 0
 
 
 def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -136,7 +102,14 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return _status(project)
     if options.detach:
         return _detach(project, [word for word in arguments if word != "--detach"])
-    return _serve(project, options)
+    return Dispatcher(
+        project.name,
+        options.interval,
+        options.callback,
+        options.keep_running,
+        options.no_wait,
+        options.retries,
+    ).run()
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -20,13 +20,11 @@ import os
 import sys
 from typing import Optional
 
-from fjd import __version__, guardian, scratch
+from fjd import __version__
 from fjd.errors import UsageError
-from fjd.identity import hostname
 from fjd.scripts.common import run, warn_root
-from fjd.spool import names, timings
 from fjd.spool.project import Project
-from fjd.worker import Worker, card_for
+from fjd.worker import Terms, employ
 
 PROGRAM = "fjd-worker"
 _OPTIONS = ("project", "cwd", "nice", "id", "launcher", "session", "log")
@@ -60,33 +58,9 @@ def _nice(text: Optional[str]) -> None:
 
 def _work(options: dict[str, str]) -> int:
     warn_root(PROGRAM)
-    _nice(options.get("nice"))
-    project = Project.open(options.get("project"))
-    pace = timings.for_home(project.root)
-    place = scratch.Place()
-    first = options.get("id") or ""
-
-    def work(lifeline: guardian.Lifeline) -> int:
-        place.make()
-        slot = names.slot_of(first)
-        worker = first if not generation else names.new_worker(hostname(), slot)
-        card = card_for(
-            worker or names.new_worker(hostname(), slot),
-            place.path,
-            options.get("launcher", ""),
-            options.get("session", ""),
-            options.get("log", ""),
-            options.get("cwd"),
-        )
-        return run(PROGRAM, Worker(project, card, place.path, pace, lifeline).run)
-
-    generation: list[int] = []
-
-    def clean() -> None:
-        generation.append(1)
-        place.clear()
-
-    return guardian.guard(work, clean)
+    _nice(options.pop("nice", None))
+    project = Project.open(options.pop("project", None))
+    return employ(project, Terms(**options), lambda work: run(PROGRAM, work))
 
 
 def main(arguments: Optional[list[str]] = None) -> int:

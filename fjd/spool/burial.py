@@ -7,7 +7,6 @@ an entry, and the next dispatcher goes on.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Callable, Optional
 
@@ -69,7 +68,7 @@ def bury(
             back += _release(project, worker, held, cause, note, crashed)
         if pods.remove_pod(project, worker):
             break
-    clear_running(project, worker)
+    pods.clear_running(project, worker)
     return back
 
 
@@ -94,14 +93,3 @@ def _release(
     result = Result(token, worker, outcomes.LOST)
     files.move(f"{project.pod(worker)}/{token}{RUN}", f"{project.results}/{result}")
     return 0
-
-
-def clear_running(project: Project, worker: str) -> None:
-    """Remove the copies of what a worker was running."""
-    path = f"{project.running}/{worker}"
-    for name in files.listing(path) or ():
-        files.remove(f"{path}/{name}")
-    try:
-        os.rmdir(path)
-    except OSError:
-        return  # never made, or the job put something into it that is no file

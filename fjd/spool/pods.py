@@ -143,3 +143,14 @@ def remove_pod(project: Project, worker: str) -> bool:
                 files.move(f"{path}/{name}", project.staging())
         return False
     return True
+
+
+def clear_running(project: Project, worker: str) -> None:
+    """Remove the copies of what a worker was running."""
+    path = f"{project.running}/{worker}"
+    for name in files.listing(path) or ():
+        files.remove(f"{path}/{name}")
+    try:
+        os.rmdir(path)
+    except OSError:
+        return  # never made, or the job put something into it that is no file

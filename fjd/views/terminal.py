@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
-from fjd.scripts.common import one_line as one_line  # the single line, for whoever imports us
+from fjd.talk import one_line as one_line  # the single line, for whoever imports us
 
 _WIDTH = 80
 _CUT = "..."
