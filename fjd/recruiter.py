@@ -78,21 +78,9 @@ class Recruiter:
     def hire(self, number: Optional[int] = None) -> int:
         """Hire ``number`` workers here, or what remote.conf says; return the exit code."""
         hosts = self._hosts()
-        if hosts is None:
-            batch = Batch(number or default_number(), sys.executable, self._nice)
-            return 0 if self._hire_here([batch]) else _UNREACHABLE
-        if number is not None:
-            self._talk(
-                f"{self.project.remote_conf} says how many, and {number} is ignored;"
-                " --local-only makes it count"
-            )
-        here = [host for host in hosts if is_this_machine(host, hostname())]
-        away = [host for host in hosts if host not in here]
+        batches, away = self._plan(number, hosts)
         marker = samehome.leave(self.project) if away else ""
         errands = Errands([self._hire_errand(host, marker) for host in away], self._transport)
-        batches = [
-            Batch(host.workers, remote.python_of(host), self._niceness(host)) for host in here
-        ]
         try:
             well = self._shielded(lambda: self._hire_here(batches)) if batches else True
             return 0 if self._hear(errands) and well else _UNREACHABLE
@@ -102,6 +90,21 @@ class Recruiter:
         finally:
             if marker:
                 samehome.remove(self.project, marker)
+
+    def _plan(
+        self, number: Optional[int], hosts: Optional[Sequence[Host]]
+    ) -> tuple[list[Batch], list[Host]]:
+        """Return what to start here, and the other hosts."""
+        if hosts is None:
+            return [Batch(number or default_number(), sys.executable, self._nice)], []
+        if number is not None:
+            self._talk(
+                f"{self.project.remote_conf} says how many, and {number} is ignored;"
+                " --local-only makes it count"
+            )
+        here = [host for host in hosts if is_this_machine(host, hostname())]
+        batches = [Batch(h.workers, remote.python_of(h), self._niceness(h)) for h in here]
+        return batches, [host for host in hosts if host not in here]
 
     def _niceness(self, host: Host) -> Optional[int]:
         return self._nice if host.nice is None else host.nice

@@ -186,9 +186,8 @@ def table(rows: list[tuple[str, ...]], width: int = _WIDTH) -> list[str]:
         excess = sum(widths) + 2 * (len(widths) - 1) - width
         if excess > 0:
             widths[column] = max(min(least, widths[column]), widths[column] - excess)
-    return [
-        "  ".join(_fit(text, wide) for text, wide in zip(line, widths)).rstrip() for line in lines
-    ]
+    shown = ("  ".join(_fit(text, wide) for text, wide in zip(line, widths)) for line in lines)
+    return [line.rstrip()[:width] for line in shown]
 
 
 def _fit(text: str, width: int) -> str:

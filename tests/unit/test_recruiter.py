@@ -1,0 +1,347 @@
+"""The recruiter with fakes: no process is started, no host is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from fjd import recruiter, roster
+from fjd.identity import Identity, hostname
+from fjd.launchers import hiring
+from fjd.launchers.base import Order
+from fjd.launchers.hiring import Batch, Hiring
+from fjd.launchers.remote import Errand, HostError, Reply
+from fjd.recruiter import Recruiter
+from fjd.remoteconf import Host
+from fjd.scripts import fjd_recruiter
+from fjd.spool.crew import Card, Post
+from fjd.spool.names import RUN, Token, new_key
+from fjd.spool.project import Project
+
+HERE = os.uname().nodename.split(".")[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Give an empty project."""
+    monkeypatch.setenv("FJD_HOME", str(tmp_path / "home"))
+    return Project.open("p")
+
+
+def announce(project: Project, worker: str, host: str = "", launcher: str = "process") -> Post:
+    """Announce a worker; it is this very process, or one on another host."""
+    me = Identity.of(os.getpid())
+    identity = me._replace(host=host, boot="other") if host else me
+    post = Post(project, Card(worker, identity, identity, launcher, "", "", "", "/", 1.0))
+    post.announce()
+    return post
+
+
+class Fake:
+    """A launcher whose workers announce themselves at once, or end with a code."""
+
+    def __init__(self, project: Project, why: str = "", code: Optional[int] = None) -> None:
+        self.project, self.why, self.code = project, why, code
+        self.orders: list[Order] = []
+
+    def missing(self) -> str:
+        """Say why it cannot be used."""
+        return self.why
+
+    def start(self, order: Order) -> Fake:
+        """Note the order."""
+        self.orders.append(order)
+        if self.code is None:
+            announce(self.project, order.worker)
+        else:
+            Path(order.log).write_text("first\n\nno such thing\n")
+        return self
+
+    def poll(self) -> Optional[int]:
+        """Return the exit code."""
+        return self.code
+
+
+def hire(project: Project, number: int, **launchers: Fake) -> tuple[Hiring, list[str]]:
+    talk: list[str] = []
+    found = Hiring(project, "/work", talk.append, launchers)
+    found.start([Batch(number)])
+    found.wait(patience=5)
+    return found, talk
+
+
+def test_hiring_fills_the_slots_of_this_host(project: Project) -> None:
+    """Other hosts' numbers do not count; gaps are filled."""
+    announce(project, f"{HERE}-2-00000000")
+    announce(project, "elsewhere-1-00000000", "elsewhere")
+    screen = Fake(project)
+    done, talk = hire(project, 2, screen=screen)
+    assert [order.session for order in screen.orders] == [f"p-{HERE}-1", f"p-{HERE}-3"]
+    assert done.up == {order.worker for order in screen.orders}
+    assert talk == []
+
+
+def test_hiring_without_screen(project: Project) -> None:
+    """It is said once."""
+    process = Fake(project)
+    done, talk = hire(project, 3, screen=Fake(project, why="screen is not here"), process=process)
+    assert (len(done.up), len(process.orders), len(talk)) == (3, 3, 1)
+    assert talk[0].startswith("screen is not here: the workers run without screen")
+
+
+def test_hiring_when_screen_fails(project: Project) -> None:
+    """Its words are shown once, and the same workers come up without it."""
+    process = Fake(project)
+    done, talk = hire(project, 3, screen=Fake(project, code=1), process=process)
+    assert (len(done.up), len(process.orders), len(talk)) == (3, 3, 1)
+    assert "screen failed (first / no such thing)" in talk[0]
+
+
+def test_hiring_what_ends_at_once(project: Project) -> None:
+    """The end of one log is shown, not of all."""
+    done, talk = hire(project, 3, process=Fake(project, code=1))
+    assert (len(done.up), len(done.failed)) == (0, 3)
+    assert [line.strip() for line in talk[1:]] == ["first", "no such thing"]
+
+
+def test_default_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All CPUs that we may use but one, and never none."""
+    for cpus, number in ((1, 1), (2, 1), (8, 7)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cpus: set(range(n)))
+        assert hiring.default_number() == number
+
+
+class Hosts:
+    """A transport that knows what each host answers; notes what it was asked."""
+
+    def __init__(self, **answers: object) -> None:
+        self.answers = answers
+        self.asked: dict[str, str] = {}
+        self.passwords: list[Optional[str]] = []
+
+    def __call__(self, errand: Errand, password: Optional[str]) -> Reply:
+        """Answer."""
+        name = errand.host.name
+        self.asked[name] = errand.command
+        if password is not None:
+            self.passwords.append(password)
+            return Reply(0, f"[fjd-recruiter] {name} by password\n", "")
+        answer = self.answers.get(name, Reply(0, f"[fjd-recruiter] {name}: fine\n", ""))
+        if isinstance(answer, HostError):
+            raise answer
+        assert isinstance(answer, Reply)
+        return answer
+
+
+class Desk:
+    """A recruiter whose words are kept."""
+
+    def __init__(self, project: Project, transport: Hosts, **options: object) -> None:
+        self.out: list[str] = []
+        self.talk: list[str] = []
+        self.recruiter = Recruiter(
+            project,
+            self.out.append,
+            self.talk.append,
+            cwd="/work",
+            launchers={"fake": Fake(project)},
+            transport=transport,
+            **options,  # type: ignore[arg-type]
+        )
+
+
+def conf(project: Project, *hosts: str) -> None:
+    text = "".join(f"[host{k}]\nname: {h}\nworkers: {k}\n" for k, h in enumerate(hosts, 1))
+    Path(project.remote_conf).write_text(text)
+
+
+def test_hire_everywhere(project: Project) -> None:
+    """Each host gets one command; this machine needs none."""
+    conf(project, "node1", "localhost", "node3")
+    hosts = Hosts()
+    desk = Desk(project, hosts)
+    assert desk.recruiter.hire(9) == 0
+    assert sorted(desk.out) == [
+        'Hired 2 workers in project "p".',
+        "Host node1: [fjd-recruiter] node1: fine",
+        "Host node3: [fjd-recruiter] node3: fine",
+    ]
+    assert "9 is ignored" in desk.talk[0]
+    assert hosts.asked["node3"].endswith("--curdir /work hire 3")
+    assert "--project p --local-only --marker marker-" in hosts.asked["node3"]
+    assert os.listdir(f"{project.root}/tmp") == [os.path.basename(project.tmp)]
+
+
+def test_local_only(project: Project) -> None:
+    """remote.conf is not even read."""
+    Path(project.remote_conf).write_text("nonsense")
+    desk = Desk(project, Hosts(), local_only=True)
+    assert desk.recruiter.hire(3) == 0
+    assert (desk.out, desk.talk) == (['Hired 3 workers in project "p".'], [])
+
+
+def test_hosts_that_fail(project: Project) -> None:
+    """Each costs a line and the exit code 4; the others go on."""
+    conf(project, "node1", "node2", "node3")
+    wrong = Reply(4, "[fjd-recruiter] Hired 1 worker\n", "[fjd-recruiter] worker x ended\n")
+    desk = Desk(project, Hosts(node1=HostError("it is down", "wake it"), node2=wrong))
+    assert desk.recruiter.hire() == 4
+    assert sorted(desk.out) == [
+        "Host node2: [fjd-recruiter] Hired 1 worker",
+        "Host node3: [fjd-recruiter] node3: fine",
+    ]
+    assert sorted(desk.talk) == ["Host node1: it is down; wake it", "Host node2: worker x ended"]
+
+
+def test_passwords(project: Project) -> None:
+    """They are asked for after all others are done, one at a time; none means: leave it out."""
+    conf(project, "node1", "node2", "node3")
+    shy = HostError("it does not accept our key", "type: ssh-copy-id", password=True)
+    said: list[str] = []
+
+    def ask(name: str) -> str:
+        said.append(f"{name} after {len(desk.out)}")
+        return "secret" if name == "node1" else ""
+
+    hosts = Hosts(node1=shy, node2=shy)
+    desk = Desk(project, hosts, ask_password=ask)
+    assert desk.recruiter.hire() == 4
+    assert len(said) == 2
+    assert all("after 0" not in line for line in said)
+    assert hosts.passwords == ["secret"]
+    assert "Host node1: [fjd-recruiter] node1 by password" in desk.out
+    assert Desk(project, hosts).recruiter.hire() == 4
+    assert hosts.passwords == ["secret"]
+
+
+def test_fire_on_hosts_that_are_not_in_the_file(project: Project) -> None:
+    """Whoever has an entry is fired, wherever it is."""
+    conf(project, "node1.example.org")
+    announce(project, "node1-1-00000000", "node1")
+    announce(project, "node7-1-00000000", "node7")
+    hosts = Hosts()
+    desk = Desk(project, hosts)
+    assert desk.recruiter.fire(gently=True) == 0
+    assert sorted(hosts.asked) == ["node1.example.org", "node7"]
+    assert hosts.asked["node7"].endswith("--project p --local-only fire --gently")
+    assert desk.out[0] == 'No workers to fire in project "p".'
+
+
+def test_fire_says_whom_it_cannot_know(project: Project) -> None:
+    """A worker whose entry is unreadable, and one in another container of this host."""
+    Path(project.workerqueue, "node9-1-00000000,3").write_text("garbage")
+    me = Identity.of(os.getpid())._replace(namespace="pid:[1]")
+    Post(project, Card("c-1-00000000", me, me, "", "", "", "", "/", 1.0)).announce()
+    desk = Desk(project, Hosts())
+    assert desk.recruiter.fire() == 4
+    assert any("node9-1-00000000: its entry cannot be read" in line for line in desk.talk)
+    assert any("c-1-00000000 runs in another container" in line for line in desk.talk)
+
+
+def test_fire_buries_the_dead_of_an_earlier_boot(project: Project) -> None:
+    """After a power cut nothing runs, and what is left in the spool is cleaned up."""
+    post = announce(project, f"{HERE}-1-00000000", hostname())
+    desk = Desk(project, Hosts())
+    assert desk.recruiter.fire() == 0
+    assert desk.out == ['No workers to fire in project "p".']
+    assert desk.talk == ["Cleaned up after 1 dead worker."]
+    assert not post.beat()
+    assert os.listdir(project.jobpods) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "here"),
+    [
+        ("localhost", None, True),
+        ("127.0.0.1", None, True),
+        ("::1", None, True),
+        ("Node1", None, True),
+        ("node1.example.org.", None, True),
+        ("node1.example.com", None, False),
+        ("node2", None, False),
+        ("localhost", 2222, False),
+    ],
+)
+def test_is_this_machine(name: str, port: Optional[int], here: bool) -> None:
+    """Its names need no SSH; a port says that somebody wants it (a tunnel, a container)."""
+    host = Host("host1", name, 1, None, port, None, None, "")
+    assert recruiter.is_this_machine(host, "node1.example.org") is here
+
+
+def test_roster(project: Project) -> None:
+    """States, what runs, and ages by the clock of the file system."""
+    announce(project, "node2-10-00000000", "node2")
+    announce(project, "node2-9-00000000", "node2").show(busy=True)
+    announce(project, f"{HERE}-1-00000000", hostname())
+    token = Token(new_key("job.conf"))
+    Path(project.pod("node2-9-00000000"), f"{token}{RUN}").touch()
+    rows = {row.worker: row for row in roster.rows(project)}
+    assert [w for w in rows if w.startswith("node2")] == ["node2-9-00000000", "node2-10-00000000"]
+    assert rows[f"{HERE}-1-00000000"].state == "dead"
+    assert rows["node2-10-00000000"].state == "idle"
+    assert rows["node2-9-00000000"].state == "busy"
+    assert all(0 <= (row.seen or 0) < 10 for row in rows.values())
+    shown = json.loads(json.dumps(rows["node2-9-00000000"].as_json()))
+    assert (shown["host"], shown["pid"], shown["runs"]) == ("node2", os.getpid(), ["job.conf"])
+
+
+ROW = roster.Row("node1-3-5f0c12ab", "node1", "busy", ["a job.conf"], 3.0, 1.04, None)
+
+
+def test_plain_rows() -> None:
+    """In a pipe: times as ISO 8601, seconds as numbers, empty where unknown."""
+    fields = fjd_recruiter.plain(ROW, 1_000_000.0)
+    assert fields[:4] == ("node1-3-5f0c12ab", "node1", "busy", "a job.conf")
+    assert time.strptime(fields[4], "%Y-%m-%dT%H:%M:%S%z")
+    assert fields[5] == "1.0"
+    assert fjd_recruiter.plain(ROW._replace(running=None, seen=None), 0)[4:] == ("", "")
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_table_fits(width: int) -> None:
+    """On a terminal no line is longer than it is wide, and control characters are shown."""
+    long = ROW._replace(host="h" * 60, worker="h" * 32 + "-100-5f0c12ab", runs=["x\x1b" * 90])
+    lines = fjd_recruiter.table([fjd_recruiter.cells(row, 1e6) for row in (ROW, long)], width)
+    assert all(len(line) <= width for line in lines)
+    assert "\x1b" not in "".join(lines)
+    assert lines[0].split() == ["worker", "host", "state", "runs", "since", "seen"][: 5 + (width >= 80)]
+
+
+def test_here_is_the_name_that_the_shell_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a link the shell's name is kept; a PWD that lies is not."""
+    (tmp_path / "disk3").mkdir()
+    (tmp_path / "home").symlink_to("disk3")
+    monkeypatch.chdir(tmp_path / "disk3")
+    monkeypatch.setenv("PWD", str(tmp_path / "home"))
+    assert fjd_recruiter.here() == str(tmp_path / "home")
+    monkeypatch.setenv("PWD", "/")
+    assert fjd_recruiter.here() == str(tmp_path / "disk3")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["hire", "0"], ["hire", "two"], ["hire", "99999"], [], ["--nice", "x", "hire"], ["sack"]],
+)
+def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What makes no sense ends with exit code 2."""
+    with pytest.raises(SystemExit) as end:
+        fjd_recruiter.main(words)
+    assert end.value.code == 2
+    assert "usage: fjd-recruiter" in capsys.readouterr().err
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """Hiring on this machine starts without fabric and psutil."""
+    code = "import sys, fjd.scripts.fjd_recruiter; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"fabric", "paramiko", "psutil", "watchdog", "rich", "asyncio"}
+    assert heavy & set(done.stdout.split()) == set()
