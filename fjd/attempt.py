@@ -33,6 +33,7 @@ class Attempts:
 
     Args:
         should_stop: asked whenever something happens; True ends the attempt at once.
+        insist: calls a verb again while the disk is full or the file server in trouble.
         note: takes the ``start`` record of an attempt that lasts.
     """
 
@@ -46,11 +47,12 @@ class Attempts:
         err: Stream,
         ears: Ears,
         should_stop: Callable[[], str],
+        insist: Callable[[Callable[[], Any]], Any],
         note: Callable[[Record], None],
     ) -> None:
         self._pod, self._host, self._cwd, self._env = pod, host, cwd, dict(env)
         self._out, self._err, self._ears = out, err, ears
-        self._should_stop, self._note = should_stop, note
+        self._should_stop, self._insist, self._note = should_stop, insist, note
         self._copies = f"{pod.project.running}/{pod.worker}"
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -61,13 +63,16 @@ class Attempts:
         go back into the queue.
         """
         record = self._blank(token)
+        self._out.begin()
+        self._err.begin()
         began = time.monotonic()
         copy = ""
         try:
-            data, mode = jobfile.read_bytes(self._pod.job_file(token))
+            path = self._pod.job_file(token)
+            data, mode = self._insist(lambda: jobfile.read_bytes(path))
             job = jobfile.parse(data, mode, token.job)
             record["command"] = job.executable or token.job
-            copy = self._copy(token.job, data, job.kind == "script")
+            copy = self._insist(lambda: self._copy(token.job, data, job.kind == "script"))
             self._touch(job)
             report = self._execute(token, job, copy, record, began)
         except (JobFileError, FileNotFoundError) as error:
@@ -106,7 +111,7 @@ class Attempts:
     def _failed(self, record: Record, cause: str) -> Report:
         """The job could not be started; say why where its errors are looked for."""
         record["exit"], record["cause"] = _CANNOT_START, cause
-        os.write(self._err.fd, f"fjd: {cause}\n".encode("utf-8", "backslashreplace"))
+        self._complain(cause)
         return Report(outcomes.code(outcomes.FAILED, _CANNOT_START), record)
 
     def _copy(self, name: str, data: bytes, script: bool) -> str:
@@ -118,7 +123,7 @@ class Attempts:
                 files.create(path, data, mode)
                 return path
             except FileNotFoundError:
-                os.mkdir(self._copies, 0o700)
+                files.make_directory(self._copies)
             except FileExistsError:
                 files.remove(path)  # the last attempt ended before it could remove its copy
         files.create(path, data, mode)
@@ -134,8 +139,14 @@ class Attempts:
             os.utime(fd)
             os.close(fd)
         except OSError as error:
-            text = f"fjd: cannot touch the logfile {path}: {error.strerror}\n"
-            os.write(self._err.fd, text.encode("utf-8", "backslashreplace"))
+            self._complain(f"cannot touch the logfile {path}: {error.strerror}")
+
+    def _complain(self, text: str) -> None:
+        """Say it where the errors of the job are looked for."""
+        try:
+            os.write(self._err.fd, f"fjd: {text}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            return  # no room in local temporary space; what matters stands in the record
 
     def _directory(self, job: jobfile.Job) -> str:
         return os.path.join(self._cwd, job.cwd) if job.cwd else self._cwd

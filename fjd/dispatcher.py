@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple, Optional
 
 from fjd import bell, pairing
 from fjd.errors import JobFileError, NoWorkers
+from fjd.files import DiskFull
 from fjd.muster import Death, Member, Muster
 from fjd.progress import Count, Progress
 from fjd.spool import burial, jobfile, outcomes, pods, records
@@ -118,6 +119,8 @@ class Dispatcher:
         self._mind_workers(now)
         if active or self._inbox.unsettled:
             self._hot_until = now + _HOT
+        if self.manner.keep_running and not self.draining:
+            return True
         return not self.finished()
 
     def _progress_shown(self) -> bool:
@@ -283,7 +286,11 @@ class Dispatcher:
             waiting = self._inbox.pop() if member else None
             if member is None or waiting is None:
                 break
-            gave = self._assign(waiting, member, now) or gave
+            try:
+                gave = self._assign(waiting, member, now) or gave
+            except (DiskFull, OSError):
+                self._inbox.put_back(waiting)  # it keeps its place until there is room again
+                raise
         if not queued:
             gave = self._level(members, now) or gave
         for member in self._muster.present():

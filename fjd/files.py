@@ -36,6 +36,7 @@ _HINTS = frozenset(
         errno.EINTR,
     }
 )
+TRANSIENT = _HINTS - {errno.ENOENT, errno.EPERM}  # a file server in trouble; wait, try again
 _PAUSE_MAX = 2.0  # s between two tries at a rename that neither happens nor fails
 
 Data = Union[bytes, bytearray, memoryview]
@@ -102,6 +103,19 @@ def move(source: str, target: str) -> bool:
             raise FileNotFoundError(errno.ENOENT, "no such directory", os.path.dirname(target))
         time.sleep(pause)
         pause = min(2 * pause, _PAUSE_MAX)
+
+
+def make_directory(path: str) -> bool:
+    """Make a private directory; False if it is there already."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return False  # RACE: somebody of ours made it first
+    except OSError as error:
+        if error.errno in FULL:
+            raise full(error, path) from error
+        raise
+    return True
 
 
 def write_all(fd: int, data: Data, path: str) -> None:

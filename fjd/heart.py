@@ -59,7 +59,8 @@ class Heart(threading.Thread):
         """See who dispatches, and obey the timings."""
         self._holder = lease.holder(self._post.project)
         if self._holder is not None:
-            self.timings = self._holder.timings
+            told = self._holder.timings
+            self.timings = told._replace(lease=max(told.lease, self._post.card.lease))
 
     def run(self) -> None:
         """One look a second; one beat every ``heartbeat`` seconds."""

@@ -42,6 +42,10 @@ class Member:
         """The worker's id."""
         return self.sighting.worker
 
+    def lease(self, common: float) -> float:
+        """Return how long it may be silent: on its host the home may be a network file system."""
+        return max(common, self.card.lease if self.card else 0.0)
+
     @property
     def host(self) -> str:
         """The host it runs on."""
@@ -134,13 +138,16 @@ class Muster:
             sighting = None if stray is not None else member.sighting
             if alive is False:
                 yield Death(member.worker, sighting, member.host, f"{where} died", True)
-            elif now - member.moved > self.timings.lease and member.looks >= _LOOKS:
-                cause = f"{where} gave no sign of life for {self.timings.lease:g} s"
+            elif now - member.moved > self._lease(member) and member.looks >= _LOOKS:
+                cause = f"{where} gave no sign of life for {self._lease(member):g} s"
                 yield Death(member.worker, sighting, member.host, cause, False)
         for worker, since in list(self._strays.items()):
             if now - since > self.timings.lease:
                 cause = f"worker {worker} has been gone for {self.timings.lease:g} s"
                 yield Death(worker, None, worker.rsplit("-", 2)[0], cause, False)
+
+    def _lease(self, member: Member) -> float:
+        return member.lease(self.timings.lease)
 
     def buried(self, worker: str) -> None:
         """Forget a worker that was buried."""
@@ -149,7 +156,7 @@ class Muster:
 
     def strays(self) -> bool:
         """Tell whether there are pods whose owner is gone and that may hold something."""
-        return bool(self._strays)
+        return any(pods.contents(self.project, worker) for worker in self._strays)
 
     def recount(self, member: Member, nudge: bool) -> list[Token]:
         """Compare a hand with the pod; return what is in the hand and not in the pod."""

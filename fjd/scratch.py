@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from typing import Optional
 
 from fjd import files, libc
 from fjd.identity import pid_namespace, start_ticks
@@ -42,6 +43,7 @@ class Stream:
 
     def begin(self) -> None:
         """A task starts."""
+        self._span: Optional[list[int]] = None
         self._start = self._target.size
         self._seen = 0  # bytes of the scratch file that are kept or given up
         self._punched = self._head
@@ -79,6 +81,8 @@ class Stream:
 
         On a full disk DiskFull is raised; call it again when there is room.
         """
+        if self._span is not None:
+            return self._span
         size = os.fstat(self.fd).st_size
         if size:
             self.flush()
@@ -91,9 +95,8 @@ class Stream:
                 self._seen = rest
             self._copy(size)
             os.ftruncate(self.fd, 0)
-        span = [self._start, self._target.size - self._start]
-        self.begin()
-        return span
+        self._span = [self._start, self._target.size - self._start]
+        return self._span
 
     def close(self) -> None:
         """Give everything back."""

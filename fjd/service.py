@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Callable, Optional
 
+from fjd import files
 from fjd.bell import Bell
 from fjd.dispatcher import Dispatcher
 from fjd.ears import Ears
@@ -25,6 +26,7 @@ from fjd.spool.timings import Timings
 from fjd.watch import Watch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TROUBLE = 1.0  # s between two tries while the disk is full
 _CONTEST = 0.1  # s between two looks at somebody else's lease
 
 
@@ -100,7 +102,7 @@ class Service:
 
     def __init__(self, project: Project, timings: Timings, say: Callable[[str], None]) -> None:
         self.project, self.timings, self.talk = project, timings, say
-        self.interrupted = False
+        self.interrupted = self._in_trouble = False
         self._place = Place()
         self._place.make()
         self._ears = Ears(_SIGNALS)
@@ -127,7 +129,7 @@ class Service:
         try:
             woken = True
             while not pulse.lost and not self._ears.heard[1:]:
-                more = dispatcher.tick(self._watch.take(), woken)
+                more = self._tick(dispatcher, woken)
                 if self._ears.heard and not dispatcher.draining:
                     self._drain(dispatcher)
                     continue
@@ -141,6 +143,21 @@ class Service:
                 f'another dispatcher took over project "{self.project.name}"',
                 remedy="see fjd status",
             )
+
+    def _tick(self, dispatcher: Dispatcher, woken: bool) -> bool:
+        """One pass; on a full disk or a file server in trouble say so, wait, and go on."""
+        try:
+            more = dispatcher.tick(self._watch.take(), woken)
+        except (files.DiskFull, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
+                raise
+            if not self._in_trouble:
+                self.talk(f"{error}; waiting")
+            self._in_trouble = True
+            self._ears.wait(_TROUBLE)
+            return True
+        self._in_trouble = False
+        return more
 
     def _drain(self, dispatcher: Dispatcher) -> None:
         self.interrupted = True

@@ -76,12 +76,12 @@ class Worker:
             self._err,
             self._ears,
             self._should_end_task,
+            self._insist,
             self._ledger.write,
         )
         syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
         self._heart = Heart(self._post, lifeline, timings, syncs, self._ears.wake)
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
-        self._guarded = False
         self._said = 0.0
 
     # -- life ---------------------------------------------------------------------------------
@@ -90,6 +90,7 @@ class Worker:
         """Announce the worker; from here on the dispatcher may fill its pod."""
         self._post.announce()
         self._lifeline.alive(self._heart.timings.lease)
+        self._lifeline.wait_until_guarded()
         self._say(f"Started with ID {self.card.worker}.")
         self._heart.learn()
         self._heart.start()
@@ -113,12 +114,12 @@ class Worker:
                 break
             if held.accepted and held.token in self._codes:
                 self._commit_again(held.token)
-            elif held.accepted or self._pod.accept(held.token):
+            elif held.accepted or self._accept(held.token):
                 self._run(held.token)
             worked = True
         if not worked and not self._stop:
             self._codes.clear()
-            self._post.show(busy=False)
+            self._insist(lambda: self._post.show(busy=False))
         return worked
 
     def stop(self) -> int:
@@ -137,12 +138,10 @@ class Worker:
         return 0
 
     def _look(self) -> list[Held]:
-        try:
-            return self._pod.look()
-        except OSError as error:
-            self._say(f"Worker {self.card.worker}: cannot look into my pod: {error}")
-            self._ears.wait(_FULL_PAUSE)
-            return []
+        return self._insist(self._pod.look)
+
+    def _accept(self, token: Token) -> bool:
+        return self._insist(lambda: self._pod.accept(token))
 
     # -- stopping -----------------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class Worker:
             reason = _SIGNALS[signal.Signals(self._ears.heard.pop(0))]
             if self._stop != _NOW:
                 self._stop = reason
-        if self._guarded and not self._stop and self._orphaned():
+        if not self._stop and self._orphaned():
             self._stop = _NOW
 
     def _orphaned(self) -> bool:
@@ -173,10 +172,7 @@ class Worker:
     # -- one task -----------------------------------------------------------------------------
 
     def _run(self, token: Token) -> None:
-        if not self._guarded:
-            self._lifeline.wait_until_guarded()
-            self._guarded = True
-        self._post.show(busy=True)
+        self._insist(lambda: self._post.show(busy=True))
         self._say(f"Worker {self.card.worker}: I found a job.")
         report = self._attempts.run(token)
         report.record.update(self._insist(self._attempts.finish_output))
@@ -216,20 +212,20 @@ class Worker:
         if any(pid != os.getpid() for pid in children(os.getppid())):
             self._out.renew()
             self._err.renew()
-            self._out.begin()
-            self._err.begin()
 
     # -- words and waiting --------------------------------------------------------------------
 
     def _insist(self, verb: Callable[[], _Result]) -> _Result:
-        """Do it, and on a full disk wait until it can be done; the heart beats on."""
+        """Do it; wait while the disk is full or the file server in trouble; the heart beats on."""
         told = False
         while True:
             try:
                 return verb()
-            except files.DiskFull as error:
+            except (files.DiskFull, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
+                    raise
                 if not told:
-                    self._say(f"Worker {self.card.worker}: {error}")
+                    self._say(f"Worker {self.card.worker}: {error}; waiting")
                 told = True
                 self._ears.wait(_FULL_PAUSE)
 
@@ -282,6 +278,7 @@ def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], i
             bell=f"{place.path}/bell",
             cwd=terms.cwd or os.getcwd(),
             since=time.time(),
+            lease=pace.lease,
         )
         return edge(Worker(project, card, place.path, pace, lifeline).run)
 

@@ -7,7 +7,6 @@ who and the heartbeat, its content (written once) the rest. Only the worker rena
 from __future__ import annotations
 
 import json
-import os
 import threading
 from typing import NamedTuple, Optional
 
@@ -41,6 +40,7 @@ class Card(NamedTuple):
         bell: where it can be woken on its own host.
         cwd: where its tasks start.
         since: wall clock of its start, seconds since the epoch (for display).
+        lease: the lease that suits the file system as the worker sees it, in seconds.
     """
 
     worker: str
@@ -52,6 +52,7 @@ class Card(NamedTuple):
     bell: str
     cwd: str
     since: float
+    lease: float = 0.0
 
     def dump(self) -> bytes:
         """Return the content of an entry."""
@@ -71,7 +72,13 @@ class Card(NamedTuple):
             texts = {
                 k: str(fields[k]) for k in ("worker", "launcher", "session", "log", "bell", "cwd")
             }
-            return cls(identity=identity, guardian=guardian, since=float(fields["since"]), **texts)
+            return cls(
+                identity=identity,
+                guardian=guardian,
+                since=float(fields["since"]),
+                lease=float(fields.get("lease", 0.0)),
+                **texts,
+            )
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -94,7 +101,7 @@ class Post:
 
     def announce(self) -> None:
         """Announce an idle worker: make its pod, then publish the entry."""
-        os.mkdir(self.project.pod(self.worker), 0o700)
+        files.make_directory(self.project.pod(self.worker))
         target = self._at.path(self.project)
         files.publish(self.project.staging(), target, self.card.dump(), sync=False)
 

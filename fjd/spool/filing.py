@@ -6,7 +6,6 @@ filed name tells everything that counts: job, attempt, worker, outcome.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from fjd import files
@@ -33,14 +32,7 @@ class Shards:
         if self._left <= 0:
             self._number = max([*numbers, self._number]) + 1
             self._left = SHARD
-        try:
-            os.mkdir(f"{self.path}/{self._number:03d}", 0o700)
-        except FileExistsError:
-            return
-        except OSError as error:
-            if error.errno in files.FULL:
-                raise files.full(error, self.path) from error
-            raise
+        files.make_directory(f"{self.path}/{self._number:03d}")
 
     def place(self) -> str:
         """Return the directory for the next file."""

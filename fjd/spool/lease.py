@@ -75,7 +75,7 @@ def _claims(project: Project, nudge: bool = False) -> list[Claim]:
 
 def holder(project: Project) -> Optional[Holder]:
     """Return who holds the lease now, dead or alive; None if nobody does."""
-    for attempt in range(3):
+    for attempt in range(10):
         claims = _claims(project, nudge=attempt > 0)
         if not claims:
             return None

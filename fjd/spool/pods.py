@@ -91,10 +91,7 @@ class Pod:
         """Return the assignments, oldest first. A pod that was deleted is made again."""
         held = contents(self.project, self.worker, nudge)
         if held is None:
-            try:
-                os.mkdir(self.path, 0o700)
-            except FileExistsError:
-                return []  # RACE: it is back
+            files.make_directory(self.path)
         return held or []
 
     def accept(self, token: Token) -> bool:

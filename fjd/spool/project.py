@@ -49,12 +49,8 @@ def home() -> str:
 
 def _mkdir(path: str) -> None:
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return  # RACE: somebody of ours made it first
+        files.make_directory(path)
     except OSError as error:
-        if error.errno in files.FULL:
-            raise files.full(error, path) from error
         raise ConfigError(
             f"cannot make the directory: {error.strerror}",
             where=path,
