@@ -22,6 +22,7 @@ from fjd.scratch import Place
 from fjd.spool import lease as leases
 from fjd.spool.lease import Lease
 from fjd.spool.project import Project
+from fjd.spool.sweeping import sweep
 from fjd.spool.timings import Timings
 from fjd.watch import Watch
 
@@ -116,6 +117,7 @@ class Service:
     def take_office(self) -> None:
         """Get the lease, or say who has it (ConfigError)."""
         Contest(self.project).win(self.lease, self._wait)
+        sweep(self.project)
 
     def _wait(self, seconds: float) -> None:
         self._ears.wait(seconds)

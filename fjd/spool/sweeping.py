@@ -1,0 +1,67 @@
+"""Sweeping: what crashes leave behind and nobody will ever read. The dispatcher does it once, at
+its start; nothing here is a token.
+
+A file under ``tmp/`` belongs to whoever is writing it. Nobody takes a day for that, so what is
+older than ``OLD`` has lost its writer; the age is told by the file server's clock alone, as the
+difference to a file that was made just now.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from fjd import files
+from fjd.spool import crew, pods
+from fjd.spool.names import WHY, is_pod
+from fjd.spool.project import Project
+
+LONGEST_WRITE = 24 * 3600.0  # s that a writer may take for one file
+OLD = 1.5 * LONGEST_WRITE  # s: more than that, or a file could be swept while it is written
+
+
+def sweep(project: Project) -> None:
+    """Remove old temporary files, reasons without a rejected job, and copies nobody runs."""
+    _reasons(project)
+    _copies(project)
+    now = _now(project)
+    base = os.path.dirname(project.tmp)
+    for host in files.listing(base) or ():
+        for name in files.listing(f"{base}/{host}") or ():
+            path = f"{base}/{host}/{name}"
+            if os.path.isdir(path):
+                continue  # a job has put it there, and it is not ours to remove
+            changed = _changed(path)
+            if changed is not None and now - changed > OLD:
+                files.remove(path)
+
+
+def _reasons(project: Project) -> None:
+    names = set(files.listing(project.rejected) or ())
+    for name in names:
+        if name.endswith(WHY) and name[: -len(WHY)] not in names:
+            files.remove(f"{project.rejected}/{name}")
+
+
+def _copies(project: Project) -> None:
+    there = set(pods.everyone(project)) | crew.sightings(project).keys()
+    for worker in files.listing(project.running) or ():
+        if is_pod(worker) and worker not in there:
+            pods.clear_running(project, worker)
+
+
+def _now(project: Project) -> float:
+    """Return the file server's clock."""
+    path = project.staging()
+    files.create(path, b"")
+    changed = _changed(path)
+    files.remove(path)
+    return changed or 0.0
+
+
+def _changed(path: str) -> Optional[float]:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None  # RACE: published or removed meanwhile
+    return found.st_mtime
