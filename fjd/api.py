@@ -127,10 +127,9 @@ class Dispatcher:
     def _summarise(self, talk: Callable[[str], None]) -> None:
         totals = self.totals
         if totals.bad or totals.cancelled:
-            talk(
-                f"{totals.done} job(s) done, {totals.failed} failed, {totals.rejected} rejected,"
-                f" {totals.cancelled} cancelled; type: fjd status --project {self.project.name}"
-            )
+            kinds = ("done", "failed", "rejected", "cancelled")
+            parts = [f"{getattr(totals, kind)} {kind}" for kind in kinds if getattr(totals, kind)]
+            talk(f"{', '.join(parts)}; type: fjd status --project {self.project.name}")
 
     def _call_back(self, talk: Callable[[str], None]) -> None:
         if callable(self._callback):

@@ -60,7 +60,4 @@ def run(program: str, command: Callable[[], int]) -> int:
 def warn_root(program: str) -> None:
     """Say once that root's home is not everybody's home."""
     if os.geteuid() == 0:
-        say(
-            program,
-            "warning: running as root; other hosts may see another home, or squash root to nobody",
-        )
+        say(program, "warning: running as root; other hosts may see another home")
