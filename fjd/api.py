@@ -16,7 +16,8 @@ from typing import Callable, Optional
 
 from fjd import recruiter
 from fjd.dispatcher import Dispatcher as Engine
-from fjd.dispatcher import Manner, Totals
+from fjd.dispatcher import Manner
+from fjd.filer import Totals
 from fjd.progress import Progress
 from fjd.service import Service
 from fjd.spool import timings

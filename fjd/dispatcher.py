@@ -11,18 +11,17 @@ from __future__ import annotations
 import time
 from typing import Callable, NamedTuple, Optional
 
-from fjd import bell, pairing
-from fjd.errors import JobFileError, NoWorkers
-from fjd.files import DiskFull
+from fjd.assigner import Assigner
+from fjd.errors import NoWorkers
+from fjd.filer import Filer, Totals
 from fjd.muster import Death, Member, Muster
 from fjd.progress import Count, Progress
-from fjd.spool import burial, jobfile, outcomes, pods, records
+from fjd.spool import burial, outcomes, pods, records
 from fjd.spool.filing import Cabinet
-from fjd.spool.inbox import Inbox, Waiting
+from fjd.spool.inbox import Inbox
 from fjd.spool.lease import Lease
-from fjd.spool.names import Result, Token
+from fjd.spool.names import Token
 from fjd.spool.project import Project
-from fjd.spool.rejection import reject
 from fjd.spool.timings import Timings
 
 _HOT = 1.0  # s after the last event during which we look often
@@ -30,18 +29,6 @@ _CREW_LOOK = 1.0  # s between two looks at the workers without a reason
 _RECOUNT = 5.0  # s between two nudged looks at everything
 _CROWD = 50  # jobs
 _PATIENCE = 2.0  # s without any worker until we say so
-
-
-class Totals:
-    """What became of the jobs since this dispatcher started."""
-
-    def __init__(self) -> None:
-        self.done = self.failed = self.rejected = self.cancelled = 0
-
-    @property
-    def bad(self) -> int:
-        """How many jobs did not end well."""
-        return self.failed + self.rejected
 
 
 class Manner(NamedTuple):
@@ -83,7 +70,8 @@ class Dispatcher:
         self._inbox, self._cabinet = Inbox(project, timings), Cabinet(project)
         self._muster = Muster(project, timings)
         self._ledger: Optional[records.Ledger] = None
-        self._serial = 0
+        self._filer = Filer(self._cabinet, self._muster, self.totals, manner.retries)
+        self._assigner = Assigner(project, lease, self._inbox, self._muster, self.totals, say)
         self._crew_due = self._recount_due = 0.0
         self._missing: dict[str, set[Token]] = {}
         self._no_workers_since: Optional[float] = None
@@ -101,7 +89,7 @@ class Dispatcher:
         """
         now = self._clock()
         recount = now >= self._recount_due
-        active = self._file_results(now, recount) | woken | bool(complete)
+        active = self._filer.file_all(now, recount) | woken | bool(complete)
         if woken or recount or now >= self._crew_due:
             self._crew_due = now + _CREW_LOOK
             active |= self._muster.look(now, recount)
@@ -114,7 +102,7 @@ class Dispatcher:
         if not self._progress_shown():
             self._progress.show(self.count())
         if not self.draining:
-            active |= self._pair(now)
+            active |= self._assigner.pair(now)
         self._progress.show(self.count())
         self._mind_workers(now)
         if active or self._inbox.unsettled:
@@ -141,7 +129,7 @@ class Dispatcher:
         if self._busy():
             return False
         now = self._clock()
-        self._file_results(now, nudge=True)
+        self._filer.file_all(now, nudge=True)
         self._muster.look(now, nudge=True)
         self._inbox.look(now, set(), nudge=True)
         return not self._busy()
@@ -165,40 +153,6 @@ class Dispatcher:
             idle=len(members) - running,
             workers=len(members),
         )
-
-    # -- what has ended -----------------------------------------------------------------------
-
-    def _file_results(self, now: float, nudge: bool = False) -> bool:
-        counts: dict[str, int] = {}
-        for result in self._cabinet.results(nudge):
-            member = self._muster.members.get(result.worker)
-            if member is not None:
-                member.hand.pop(result.token, None)
-                counts[result.worker] = counts.get(result.worker, 0) + 1
-            self._file(result)
-        for worker, count in counts.items():
-            self._muster.members[worker].finished(count, now)
-        return bool(counts)
-
-    def _file(self, result: Result) -> None:
-        kind = outcomes.outcome(result.outcome)
-        if kind in (outcomes.FAILED, outcomes.KILLED, outcomes.TIMEOUT) and self._retries(result):
-            self._cabinet.again(result)
-        elif self._cabinet.file(result):
-            if kind == outcomes.OK:
-                self.totals.done += 1
-            else:
-                self.totals.failed += 1
-
-    def _retries(self, result: Result) -> bool:
-        """Tell whether the job may be tried again."""
-        allowed = self.manner.retries
-        try:
-            data, mode = jobfile.read_bytes(self._cabinet.path(result))
-            allowed = max(allowed, jobfile.parse(data, mode, result.token.job).retries)
-        except (JobFileError, FileNotFoundError):
-            return False  # what cannot be read will not do better next time
-        return result.token.failures < allowed
 
     # -- who is there -------------------------------------------------------------------------
 
@@ -238,10 +192,7 @@ class Dispatcher:
             self._say(
                 f"{token.job} was removed while {member.worker} ran it; its end counts: {kind}"
             )
-            if kind == outcomes.OK:
-                self.totals.done += 1
-            else:
-                self.totals.failed += 1
+            self.totals.ended(kind)
             return
         self._cancelled(token.job, token, member.worker)
 
@@ -273,97 +224,6 @@ class Dispatcher:
         if self.manner.no_wait:
             raise NoWorkers(what, remedy=remedy)
         self._say(f"{what}; {remedy}")
-
-    # -- pairing ------------------------------------------------------------------------------
-
-    def _pair(self, now: float) -> bool:
-        gave = False
-        idle = {member.worker for member in self._muster.members.values() if not member.hand}
-        while True:
-            members = list(self._muster.present())
-            queued = len(self._inbox)
-            member = pairing.hungriest(members, queued)
-            waiting = self._inbox.pop() if member else None
-            if member is None or waiting is None:
-                break
-            try:
-                gave = self._assign(waiting, member, now) or gave
-            except (DiskFull, OSError):
-                self._inbox.put_back(waiting)  # it keeps its place until there is room again
-                raise
-        if not queued:
-            gave = self._level(members, now) or gave
-        for member in self._muster.present():
-            if member.hand and member.worker in idle and member.bell:
-                bell.ring(member.bell)
-        return gave
-
-    def _level(self, members: list[Member], now: float) -> bool:
-        """The queue is empty: let an idle worker have what waits behind somebody's long task."""
-        moved = False
-        for idle in [member for member in members if not member.hand]:
-            spare = pairing.spare(members)
-            if spare is None:
-                break
-            rich, old = spare
-            new = self._next_token(old)
-            try:
-                won = pods.reassign(self.project, old, rich.worker, new, idle.worker)
-            except FileNotFoundError:
-                idle.leaving = True
-                continue
-            if won:
-                del rich.hand[old]
-                idle.give(new, now)
-            else:
-                rich.hand[old] = True  # RACE: it has just been accepted, or it has ended
-            moved = moved or won
-        return moved
-
-    def _next_token(self, token: Token) -> Token:
-        self._serial += 1
-        return token._replace(serial=self._lease.epoch * 10**9 + self._serial)
-
-    def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
-        if not self._acceptable(waiting, now):
-            return False
-        token = self._next_token(waiting.fresh_token())
-        try:
-            won = pods.assign(self.project, waiting.path, token, member.worker)
-        except FileNotFoundError:
-            member.leaving = True  # it is taking its pod down
-            self._inbox.put_back(waiting)
-            return False
-        if won:
-            self._inbox.taken(waiting)
-            member.give(token, now)
-        return won  # RACE: not ours any more; the next look at the queue tells why
-
-    def _acceptable(self, waiting: Waiting, now: float) -> bool:
-        """Look into a new file before it is handed out; reject what cannot be run."""
-        if waiting.token is not None:
-            return True
-        try:
-            if waiting.wrong:
-                raise JobFileError(
-                    waiting.wrong, where=waiting.name, remedy="put a regular job file there"
-                )
-            data, mode = jobfile.read_bytes(waiting.path)
-            jobfile.parse(data, mode, waiting.name)
-        except FileNotFoundError:
-            return False  # RACE: removed; the next look at the queue tells
-        except JobFileError as error:
-            if not self._inbox.not_yet(waiting, now):
-                self._reject(waiting, error)
-            return False
-        return True
-
-    def _reject(self, waiting: Waiting, error: JobFileError) -> None:
-        error.where = error.where.replace(waiting.path, waiting.name)
-        if reject(self.project, waiting.path, waiting.fresh_token(), str(error)):
-            self._inbox.taken(waiting)
-            self.totals.rejected += 1
-            self._say(f"rejected {error} (it lies in {self.project.rejected} now)")
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -1,0 +1,124 @@
+"""Assigning: looks into a queued job, rejects what cannot be run, and hands out the rest."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from fjd import bell, pairing
+from fjd.errors import JobFileError
+from fjd.filer import Totals
+from fjd.files import DiskFull
+from fjd.muster import Member, Muster
+from fjd.spool import jobfile, pods
+from fjd.spool.inbox import Inbox, Waiting
+from fjd.spool.lease import Lease
+from fjd.spool.names import Token
+from fjd.spool.project import Project
+from fjd.spool.rejection import reject
+
+
+class Assigner:
+    """Pairs what the inbox holds with the workers of the muster."""
+
+    def __init__(
+        self,
+        project: Project,
+        lease: Lease,
+        inbox: Inbox,
+        muster: Muster,
+        totals: Totals,
+        say: Callable[[str], None],
+    ) -> None:
+        self._project, self._lease, self._inbox, self._muster = project, lease, inbox, muster
+        self._totals, self._say = totals, say
+        self._serial = 0
+
+    def pair(self, now: float) -> bool:
+        """Hand out what is queued to who is hungry; True if anything changed hands."""
+        gave = False
+        idle = {member.worker for member in self._muster.members.values() if not member.hand}
+        while True:
+            members = list(self._muster.present())
+            queued = len(self._inbox)
+            member = pairing.hungriest(members, queued)
+            waiting = self._inbox.pop() if member else None
+            if member is None or waiting is None:
+                break
+            try:
+                gave = self._assign(waiting, member, now) or gave
+            except (DiskFull, OSError):
+                self._inbox.put_back(waiting)  # it keeps its place until there is room again
+                raise
+        if not queued:
+            gave = self._level(members, now) or gave
+        for member in self._muster.present():
+            if member.hand and member.worker in idle and member.bell:
+                bell.ring(member.bell)
+        return gave
+
+    def _level(self, members: list[Member], now: float) -> bool:
+        """The queue is empty: let an idle worker have what waits behind somebody's long task."""
+        moved = False
+        for idle in [member for member in members if not member.hand]:
+            spare = pairing.spare(members)
+            if spare is None:
+                break
+            rich, old = spare
+            new = self._next_token(old)
+            try:
+                won = pods.reassign(self._project, old, rich.worker, new, idle.worker)
+            except FileNotFoundError:
+                idle.leaving = True
+                continue
+            if won:
+                del rich.hand[old]
+                idle.give(new, now)
+            else:
+                rich.hand[old] = True  # RACE: it has just been accepted, or it has ended
+            moved = moved or won
+        return moved
+
+    def _next_token(self, token: Token) -> Token:
+        self._serial += 1
+        return token._replace(serial=self._lease.epoch * 10**9 + self._serial)
+
+    def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
+        if not self._acceptable(waiting, now):
+            return False
+        token = self._next_token(waiting.fresh_token())
+        try:
+            won = pods.assign(self._project, waiting.path, token, member.worker)
+        except FileNotFoundError:
+            member.leaving = True  # it is taking its pod down
+            self._inbox.put_back(waiting)
+            return False
+        if won:
+            self._inbox.taken(waiting)
+            member.give(token, now)
+        return won  # RACE: not ours any more; the next look at the queue tells why
+
+    def _acceptable(self, waiting: Waiting, now: float) -> bool:
+        """Look into a new file before it is handed out; reject what cannot be run."""
+        if waiting.token is not None:
+            return True
+        try:
+            if waiting.wrong:
+                raise JobFileError(
+                    waiting.wrong, where=waiting.name, remedy="put a regular job file there"
+                )
+            data, mode = jobfile.read_bytes(waiting.path)
+            jobfile.parse(data, mode, waiting.name)
+        except FileNotFoundError:
+            return False  # RACE: removed; the next look at the queue tells
+        except JobFileError as error:
+            if not self._inbox.not_yet(waiting, now):
+                self._reject(waiting, error)
+            return False
+        return True
+
+    def _reject(self, waiting: Waiting, error: JobFileError) -> None:
+        error.where = error.where.replace(waiting.path, waiting.name)
+        if reject(self._project, waiting.path, waiting.fresh_token(), str(error)):
+            self._inbox.taken(waiting)
+            self._totals.rejected += 1
+            self._say(f"rejected {error} (it lies in {self._project.rejected} now)")
