@@ -8,7 +8,8 @@ this machine alone. Facts go to ``out``, talk to ``talk``; both take one line.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Callable, Optional
 
 from fjd import remoteconf, roster
@@ -79,17 +80,13 @@ class Recruiter:
         """Hire ``number`` workers here, or what remote.conf says; return the exit code."""
         hosts = self._hosts()
         batches, away = self._plan(number, hosts)
-        marker = samehome.leave(self.project) if away else ""
-        errands = Errands([self._hire_errand(host, marker) for host in away], self._transport)
-        try:
-            well = self._shielded(lambda: self._hire_here(batches)) if batches else True
-            return 0 if self._hear(errands) and well else _UNREACHABLE
-        except KeyboardInterrupt:
-            self._interrupted(errands)
-            raise
-        finally:
-            if marker:
-                samehome.remove(self.project, marker)
+        with self._errands(away, self._hire_words, HIRE_LIMIT) as errands:
+            try:
+                well = self._shielded(lambda: self._hire_here(batches)) if batches else True
+                return 0 if self._hear(errands) and well else _UNREACHABLE
+            except KeyboardInterrupt:
+                self._interrupted(errands)
+                raise
 
     def _plan(
         self, number: Optional[int], hosts: Optional[Sequence[Host]]
@@ -109,12 +106,10 @@ class Recruiter:
     def _niceness(self, host: Host) -> Optional[int]:
         return self._nice if host.nice is None else host.nice
 
-    def _hire_errand(self, host: Host, marker: str) -> Errand:
-        words = ["--marker", marker, "--curdir", self._cwd]
+    def _hire_words(self, host: Host) -> list[str]:
         nice = self._niceness(host)
-        if nice is not None:
-            words += ["--nice", str(nice)]
-        return self._errand(host, [*words, "hire", str(host.workers)], HIRE_LIMIT)
+        flags = [] if nice is None else ["--nice", str(nice)]
+        return ["--curdir", self._cwd, *flags, "hire", str(host.workers)]
 
     def _hire_here(self, batches: Sequence[Batch]) -> bool:
         wanted = sum(batch.number for batch in batches)
@@ -139,16 +134,22 @@ class Recruiter:
 
     def fire(self, gently: bool = False) -> int:
         """Fire this project's workers on all its hosts; return the exit code."""
-        hosts = self._hosts() or []
+        words = ["fire", *(["--gently"] if gently else [])]
+        wrong = 0
+        try:
+            hosts = self._hosts() or []
+        except ConfigError as error:  # no reason to let anybody work on
+            self._talk(str(error))
+            hosts, wrong = [], error.exit_code
         away = [host for host in hosts if not is_this_machine(host, hostname())]
-        errands = Errands([self._fire_errand(host, gently) for host in away], self._transport)
-        well = self._shielded(lambda: self._fire_here(gently))
-        well = self._hear(errands) and well
-        if self._local_only:
-            return 0 if well else _UNREACHABLE
-        others, known = self._others(away)
-        more = Errands([self._fire_errand(host, gently) for host in others], self._transport)
-        return 0 if self._hear(more) and well and known else _UNREACHABLE
+        with self._errands(away, lambda _: words, FIRE_LIMIT) as errands:
+            well = self._shielded(lambda: self._fire_here(gently))
+            well = self._hear(errands) and well
+        if not self._local_only:
+            others, known = self._others(away)
+            with self._errands(others, lambda _: words, FIRE_LIMIT) as errands:
+                well = self._hear(errands) and well and known
+        return wrong if well else _UNREACHABLE
 
     def _fire_here(self, gently: bool) -> bool:
         from fjd.launchers import firing  # needs psutil, 16 ms that hiring can do without
@@ -162,9 +163,6 @@ class Recruiter:
         if fired.finishing:
             self._out(f"{fired.finishing} of them will finish the task at hand first.")
         return not fired.stuck
-
-    def _fire_errand(self, host: Host, gently: bool) -> Errand:
-        return self._errand(host, ["fire", *(["--gently"] if gently else [])], FIRE_LIMIT)
 
     def _others(self, asked: Sequence[Host]) -> tuple[list[Host], bool]:
         """Return the hosts that nobody asked and that still have workers; False: some are lost."""
@@ -211,9 +209,22 @@ class Recruiter:
             self._talk(remark)
         return hosts
 
-    def _errand(self, host: Host, words: Sequence[str], limit: float) -> Errand:
-        words = ["--project", self.project.name, "--local-only", *words]
-        return Errand(host, remote.command_line(host, words, remote.carried_home()), limit)
+    @contextmanager
+    def _errands(
+        self, hosts: Sequence[Host], words: Callable[[Host], Sequence[str]], limit: float
+    ) -> Iterator[Errands]:
+        """Send another recruiter's words to each host; those with another home will refuse."""
+        if not hosts:
+            yield Errands([], self._transport)
+            return
+        marker, home = samehome.leave(self.project), remote.carried_home()
+        ahead = ["--project", self.project.name, "--local-only", "--marker", marker]
+        lines = [remote.command_line(host, [*ahead, *words(host)], home) for host in hosts]
+        errands = [Errand(host, line, limit) for host, line in zip(hosts, lines)]
+        try:
+            yield Errands(errands, self._transport)
+        finally:
+            samehome.remove(self.project, marker)
 
     def _shielded(self, verb: Callable[[], bool]) -> bool:
         """What fails on this machine must not keep us from hearing the others out."""
@@ -233,18 +244,18 @@ class Recruiter:
             else:
                 well = self._tell(errand.host, answer) and well
         for errand, error in shy:  # one person cannot answer two questions at once
-            well = self._tell(errand.host, self._with_password(errand, error)) and well
+            well = self._with_password(errand, error) and well
         return well
 
-    def _with_password(self, errand: Errand, error: HostError) -> remote.Answer:
-        self._talk(f"Host {errand.host.name}: {error}")
+    def _with_password(self, errand: Errand, error: HostError) -> bool:
+        self._tell(errand.host, error)
         password = self._ask(errand.host.name) if self._ask else None
         if not password:
-            return error
+            return False
         try:
-            return self._transport(errand, password)
+            return self._tell(errand.host, self._transport(errand, password))
         except HostError as again:
-            return again
+            return self._tell(errand.host, again)
 
     def _tell(self, host: Host, answer: remote.Answer) -> bool:
         if not isinstance(answer, Reply):

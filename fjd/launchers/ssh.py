@@ -33,6 +33,7 @@ CONNECT = 10  # s for each step of a login
 TRIES = 3
 
 _SLOW = 5.0  # s: what took that long to fail will not be better now
+_NO_STATUS = -1  # paramiko: the channel was closed before the command's exit code came
 _SYSTEM_KEYS = "/etc/ssh/ssh_known_hosts"  # paramiko itself reads only the user's
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # it prints threads' tracebacks
@@ -63,20 +64,29 @@ def run(errand: Errand, password: Optional[str] = None) -> Reply:
         HostError: it could not be run, or did not end in time.
     """
     connection = connect(errand.host, password)
+    began = time.monotonic()
     try:
         done = connection.run(
             errand.command, hide=True, warn=True, in_stream=False, timeout=errand.limit
         )
-        return Reply(done.exited, done.stdout, done.stderr)
+        if done.exited != _NO_STATUS:
+            return Reply(done.exited, done.stdout, done.stderr)
+        if time.monotonic() - began >= errand.limit:
+            raise _silent(errand)  # RACE: invoke closed the channel and has not noted yet why
+        raise HostError("the connection broke", "try again")
     except CommandTimedOut:
-        raise HostError(
-            f"it did not answer within {errand.limit:.0f} s after the login",
-            "look whether it hangs, for example on its home directory",
-        ) from None
+        raise _silent(errand) from None
     except (SSHException, EOFError, OSError) as error:
         raise HostError(f"the connection broke ({_why(error)})", "try again") from error
     finally:
         connection.close()
+
+
+def _silent(errand: Errand) -> HostError:
+    return HostError(
+        f"it did not answer within {errand.limit:.0f} s after the login",
+        "look whether it hangs, for example on its home directory",
+    )
 
 
 def connect(host: Host, password: Optional[str]) -> Connection:
@@ -91,7 +101,7 @@ def connect(host: Host, password: Optional[str]) -> Connection:
             connection.close()
             slow = time.monotonic() - began > _SLOW
             if slow or attempt == TRIES - 1 or not _is_fleeting(error):
-                raise explain(host, connection, error) from error
+                raise explain(host, connection, error, slow) from error
         except BaseException:
             connection.close()
             raise
@@ -164,14 +174,16 @@ def _bad_key(error: UnknownKey | BadHostKeyException) -> HostError:
     )
 
 
-def explain(host: Host, connection: Connection, error: BaseException) -> HostError:
+def explain(host: Host, connection: Connection, error: BaseException, slow: bool) -> HostError:
     """Say what a failed login means and what to type."""
     name, port = connection.host, int(connection.port)
     flag = "" if port == 22 else f" -p {port}"
     address = f"{connection.user}@{name}"
-    correct = f"correct {host.where}" if host.where else "check its name"
+    change = f"; or change {host.where}" if host.where else ""
     if isinstance(error, (UnknownKey, BadHostKeyException)):
         return _bad_key(error)
+    if isinstance(error, AuthenticationException) and "password" in connection.connect_kwargs:
+        return HostError(f"it does not accept that password for {address}", "try again")
     if isinstance(error, PasswordRequiredException):
         return HostError(
             f"the private key for {address} is locked by a passphrase", "type: ssh-add", True
@@ -181,17 +193,15 @@ def explain(host: Host, connection: Connection, error: BaseException) -> HostErr
             f"it does not accept our key for {address}", f"type: ssh-copy-id{flag} {address}", True
         )
     if isinstance(error, socket.gaierror):
-        return HostError(f"nobody knows a host named {name}", correct)
-    if isinstance(error, (TimeoutError, socket.timeout)) or "banner" in str(error):
-        return HostError(
-            f"no answer from {name} port {port} within {CONNECT} s", "is it up? " + correct
-        )
+        return HostError(f"nobody knows a host named {name}", f"check the name{change}")
     if isinstance(error, NoValidConnectionsError):
         reasons = {e.strerror for e in error.errors.values() if e.strerror}
         why = ", ".join(sorted(reasons)).lower() or "refused"
-        return HostError(
-            f"cannot connect to {name} port {port} ({why})", "is its SSH server up? " + correct
-        )
+        remedy = f"look whether it and its SSH server are up{change}"
+        return HostError(f"cannot connect to {name} port {port} ({why})", remedy)
+    if slow or isinstance(error, (TimeoutError, socket.timeout)):
+        remedy = f"look whether it is up and well{change}"
+        return HostError(f"no answer from {name} port {port} within {CONNECT} s", remedy)
     return HostError(
         f"cannot log in to {address} port {port} ({_why(error)})", f"try: ssh{flag} {address}"
     )

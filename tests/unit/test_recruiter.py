@@ -174,7 +174,7 @@ def test_hire_everywhere(project: Project) -> None:
         "Host node3: [fjd-recruiter] node3: fine",
     ]
     assert "9 is ignored" in desk.talk[0]
-    assert hosts.asked["node3"].endswith("--curdir /work hire 3")
+    assert hosts.asked["node3"].endswith(" --curdir /work hire 3")
     assert "--project p --local-only --marker marker-" in hosts.asked["node3"]
     assert os.listdir(f"{project.root}/tmp") == [os.path.basename(project.tmp)]
 
@@ -230,8 +230,19 @@ def test_fire_on_hosts_that_are_not_in_the_file(project: Project) -> None:
     desk = Desk(project, hosts)
     assert desk.recruiter.fire(gently=True) == 0
     assert sorted(hosts.asked) == ["node1.example.org", "node7"]
-    assert hosts.asked["node7"].endswith("--project p --local-only fire --gently")
+    assert "--project p --local-only --marker marker-" in hosts.asked["node7"]
+    assert hosts.asked["node7"].endswith(" fire --gently")
     assert desk.out[0] == 'No workers to fire in project "p".'
+
+
+def test_fire_in_spite_of_the_file(project: Project) -> None:
+    """A remote.conf that is wrong is told, and who is known from the spool is fired."""
+    Path(project.remote_conf).write_text("[host1]\nname: x\n")
+    announce(project, "node7-1-00000000", "node7")
+    desk = Desk(project, Hosts())
+    assert desk.recruiter.fire() == 6
+    assert "remote.conf:1" in desk.talk[0]
+    assert desk.out[1] == "Host node7: [fjd-recruiter] node7: fine"
 
 
 def test_fire_says_whom_it_cannot_know(project: Project) -> None:
@@ -311,7 +322,10 @@ def test_table_fits(width: int) -> None:
     lines = fjd_recruiter.table([fjd_recruiter.cells(row, 1e6) for row in (ROW, long)], width)
     assert all(len(line) <= width for line in lines)
     assert "\x1b" not in "".join(lines)
-    assert lines[0].split() == ["worker", "host", "state", "runs", "since", "seen"][: 5 + (width >= 80)]
+    assert (
+        lines[0].split()
+        == ["worker", "host", "state", "runs", "since", "seen"][: 5 + (width >= 80)]
+    )
 
 
 def test_here_is_the_name_that_the_shell_has(
