@@ -23,7 +23,7 @@ from collections import deque
 from typing import NamedTuple, Optional
 
 from fjd import files
-from fjd.spool.names import Token, is_job, new_key
+from fjd.spool.names import Result, Token, is_job, new_key
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
@@ -60,7 +60,8 @@ class Waiting(NamedTuple):
         if self.token is not None:
             return self.token.job
         name = os.path.basename(self.path)
-        submitted = Token.parse(name)
+        ended = Result.parse(name)  # moved back by hand
+        submitted = ended.token if ended else Token.parse(name)
         return submitted.job if submitted else name
 
     def fresh_token(self) -> Token:
