@@ -35,7 +35,7 @@ def _retry(options: argparse.Namespace) -> int:
         raise NothingToDo("somebody else has just put them back")
     presence.ring(project)
     if options.json:
-        jobs = [{"job": found.job, "key": found.key} for found in back]
+        jobs = [{"job": found.job, "key": found.key, "was": found.code} for found in back]
         verbs.print_json(SCHEMA, {"project": project.name, "jobs": jobs})
     else:
         word = "job" if len(back) == 1 else "jobs"

@@ -29,7 +29,8 @@ def _submit(options: argparse.Namespace) -> int:
         raise
     presence.ring(project)
     if options.json:
-        jobs = [{"job": token.job, "key": token.key} for token in tokens]
+        # No key: the dispatcher gives each job its own when it takes it up.
+        jobs = [{"file": path, "job": token.job} for path, token in zip(options.files, tokens)]
         verbs.print_json(SCHEMA, {"project": project.name, "jobs": jobs})
     else:
         jobs_word = "job" if len(tokens) == 1 else "jobs"

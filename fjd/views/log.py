@@ -124,11 +124,10 @@ def _say_end(found: Found, attempt: Attempt, talk: Talk) -> None:
     if outcome == outcomes.OK and not sys.stderr.isatty():
         return
     number = record.get("exit") if outcome == outcomes.FAILED else record.get("signal")
-    how = status.how(outcomes.code(outcome, number or 0))
-    cause = record.get("cause") or ""
-    after = f" after {record['seconds']:.1f} s" if record.get("seconds") is not None else ""
-    why = f" ({cause})" if cause else ""
-    talk(f"{found.job}: attempt {attempt.number} on {attempt.worker}: {how}{after}{why}")
+    how = record.get("cause") or status.how(outcomes.code(outcome, number or 0))
+    seconds = record.get("seconds")
+    after = f" after {seconds:.{1 if seconds > 1 else 3}f} s" if seconds is not None else ""
+    talk(f"{found.job}: attempt {attempt.number} on {attempt.worker}: {how}{after}")
 
 
 def _say_nothing(project: Project, found: Found, attempt: Attempt, talk: Talk) -> None:
@@ -171,6 +170,8 @@ def follow(project: Project, found: Found, printer: Printer, talk: Talk) -> None
         if found.state in (lookup.QUEUED, lookup.ASSIGNED):
             if found.state != waiting:
                 talk(f"{found.job} is {found.state}, nothing printed yet; waiting")
+                for line in hints.missing(project):
+                    talk(line)
             waiting = found.state
             time.sleep(_POLL * _SLOW)
         elif found.state == lookup.RUNNING:

@@ -22,6 +22,8 @@ def for_pipe(seen: status.Snapshot) -> list[str]:
     if seen.dispatcher:
         who = seen.dispatcher
         lines.append(line("dispatcher", who.host, who.pid, _LIFE[who.alive]))
+    else:
+        lines.append(line("dispatcher", "none"))
     for found in seen.running:
         job = status.job_fields(found)
         lines.append(line("job", "running", *job.values()))

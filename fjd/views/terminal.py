@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from fjd.talk import one_line as one_line  # the single line, for whoever imports us
 
 _WIDTH = 80
+_NARROWEST = 40
 _CUT = "..."
 
 
@@ -26,9 +27,10 @@ def is_terminal() -> bool:
 def columns() -> int:
     """Return how many columns stdout has."""
     try:
-        return max(40, os.get_terminal_size(sys.stdout.fileno()).columns)
+        found = os.get_terminal_size(sys.stdout.fileno()).columns
     except (OSError, ValueError):
         return _WIDTH
+    return max(_NARROWEST, found) if found else _WIDTH
 
 
 def _safe_line(line: str) -> str:
