@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional
 
 from fjd import files
 from fjd.identity import Identity
+from fjd.spool.names import is_number
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
@@ -36,7 +37,7 @@ class Claim(NamedTuple):
         parts = name.split(",")
         if len(parts) != 3 or parts[0][:1] != "e" or len(parts[1]) != 8:
             return None
-        if not (parts[0][1:].isdigit() and parts[2].isdigit()):
+        if not (is_number(parts[0][1:]) and is_number(parts[2])):
             return None
         return cls(int(parts[0][1:]), parts[1], int(parts[2]))
 

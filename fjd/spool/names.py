@@ -11,7 +11,8 @@
 
 In a key the file name is kept readable: bytes outside ``[A-Za-z0-9._+=@:-]``, and a leading dot
 or dash, become ``%XX``; what is longer than 64 characters is cut (``~`` marks the cut). A name
-that does not match its grammar is not ours: parsers answer None and the entry is left alone.
+that does not match its grammar is not ours: parsers answer None and the entry is left alone. What
+they do read they would spell the same way, so that the file can be found again.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ def is_job(name: str) -> bool:
     return not (name[0] == "." or autosave or name.endswith(_UNFINISHED))
 
 
+def is_number(text: str) -> bool:
+    """Tell whether text is how we spell a number: ASCII digits without leading zeros."""
+    return text.isascii() and text.isdigit() and (text[0] != "0" or text == "0")
+
+
 def short_host(hostname: str) -> str:
     """Return the first label of a host name, made fit for a worker's name."""
     label = hostname.split(".")[0][:32]
@@ -65,14 +71,14 @@ def new_worker(hostname: str, slot: int) -> str:
 def slot_of(worker: str) -> int:
     """Return the slot in a worker's id (0 if it is not an id of ours)."""
     parts = worker.rsplit("-", 2)
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+    return int(parts[1]) if len(parts) == 3 and is_number(parts[1]) else 0
 
 
 def _is_worker(text: str) -> bool:
     parts = text.rsplit("-", 2)
     return (
         len(parts) == 3
-        and parts[1].isdigit()
+        and is_number(parts[1])
         and len(parts[2]) == 8
         and _HEX.issuperset(parts[2])
         and (_ALNUM | {"_", "-"}).issuperset(parts[0])
@@ -152,10 +158,11 @@ class Token(NamedTuple):
             return None
         numbers = {"s": 0, "a": 1, "c": 0, "f": 0}
         for field in fields:
-            if field[:1] not in numbers or not (field[1:].isascii() and field[1:].isdigit()):
+            if field[:1] not in numbers or not is_number(field[1:]):
                 return None
             numbers[field[0]] = int(field[1:])
-        return cls(key, numbers["s"], numbers["a"], numbers["c"], numbers["f"])
+        token = cls(key, numbers["s"], numbers["a"], numbers["c"], numbers["f"])
+        return token if str(token) == name else None
 
 
 class Result(NamedTuple):
@@ -191,7 +198,7 @@ class Entry(NamedTuple):
     def parse(cls, name: str) -> Optional[Entry]:
         """Read an entry's name; None if it is none."""
         worker, comma, beat = name.rpartition(",")
-        if not comma or not (beat.isascii() and beat.isdigit()) or not _is_worker(worker):
+        if not comma or not is_number(beat) or not _is_worker(worker):
             return None
         return cls(worker, int(beat))
 

@@ -1,0 +1,206 @@
+"""What the tests of the spool share: a project of one's own, a clock, a worker, job files.
+
+Nothing here starts a process or waits. A worker is played by ``FakeWorker``, which uses the same
+verbs as the real one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Callable, Optional
+
+import pytest
+
+from fjd import files
+from fjd.dispatcher import Dispatcher, Manner
+from fjd.identity import Identity
+from fjd.progress import Progress
+from fjd.spool import names, pods, records
+from fjd.spool.burial import loss_record
+from fjd.spool.crew import Card, Post, Sighting, sightings
+from fjd.spool.lease import Lease
+from fjd.spool.names import Token
+from fjd.spool.project import Project
+from fjd.spool.timings import Timings
+
+ELSEWHERE = Identity("elsewhere", "another boot", "pid:[1]", 7, 7)
+JOB = b"[control]\nexecutable: true\n"
+PLACES = ("jobqueue", "requeue", "results", "done", "failed", "rejected")
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, seconds: float = 1.0) -> float:
+        """Go on and return the time."""
+        self.now += seconds
+        return self.now
+
+
+class FakeWorker:
+    """A worker without a process: announces itself, accepts, records, commits, gives back."""
+
+    def __init__(self, project: Project, identity: Identity = ELSEWHERE, bell: str = "") -> None:
+        self.project = project
+        self.id = names.new_worker(identity.host, 0)
+        card = Card(self.id, identity, identity, "", "", "", bell, "/", 0.0)
+        self.post, self.pod = Post(project, card), pods.Pod(project, self.id)
+        self.post.announce()
+
+    @property
+    def sighting(self) -> Optional[Sighting]:
+        """The entry as it lies now."""
+        return sightings(self.project).get(self.id)
+
+    @property
+    def hand(self) -> list[pods.Held]:
+        """What lies in the pod."""
+        return pods.contents(self.project, self.id) or []
+
+    def accept(self) -> Optional[Token]:
+        """Accept the oldest assignment that waits."""
+        for held in self.hand:
+            if not held.accepted and self.pod.accept(held.token):
+                return held.token
+        return None
+
+    def record(self, token: Token, outcome: str = "ok", number: int = 0, **more: object) -> None:
+        """Write the record of an end."""
+        ledger = records.Ledger(self.project, self.id)
+        fields = {"outcome": outcome, "exit": number, **more}
+        ledger.write({**loss_record(token, self.id, ""), **fields})
+        ledger.close()
+
+    def finish(self, token: Token, code: str = "ok") -> bool:
+        """Record and commit an accepted job."""
+        self.record(token, "ok" if code == "ok" else "failed", 0 if code == "ok" else 1)
+        return self.pod.commit(token, code)
+
+    def leave(self) -> None:
+        """End as a fired worker does."""
+        self.pod.take_down()
+        self.post.leave()
+
+
+def drop(project: Project, name: str, data: bytes = JOB, mode: int = 0o600) -> str:
+    """Put a complete job file into the queue, as a rename does: its ctime is the later one."""
+    staging = project.staging()
+    files.create(staging, data, mode)
+    os.utime(staging, (1e9, 1e9))
+    path = f"{project.jobqueue}/{name}"
+    os.rename(staging, path)
+    return path
+
+
+def tokens(project: Project) -> dict[str, list[str]]:
+    """Return every job in the spool, and where it lies: the invariant is one place for each."""
+    found: dict[str, list[str]] = {}
+    for place in (*PLACES, "jobpods"):
+        for directory, _, files_here in os.walk(f"{project.root}/{place}"):
+            for name in files_here:
+                if not name.endswith(names.WHY):
+                    held = pods.parse(name)
+                    result = names.Result.parse(name)
+                    token = held.token if held else result.token if result else None
+                    job = token.job if token else name
+                    where = os.path.relpath(f"{directory}/{name}", project.root)
+                    found.setdefault(job, []).append(where)
+    return found
+
+
+def place_of(project: Project, job: str) -> str:
+    """Return the one directory in which a job lies."""
+    (where,) = tokens(project)[job]
+    return where.split("/")[0]
+
+
+class Bench:
+    """One dispatcher on a project, with its clock, its output and its talk."""
+
+    def __init__(
+        self,
+        project: Project,
+        manner: Manner = Manner(),  # noqa: B008  immutable
+        clock: Optional[Clock] = None,
+        timings: Timings = Timings(),  # noqa: B008  immutable
+    ) -> None:
+        self.project, self.clock = project, clock or Clock()
+        self.out, self.said = io.StringIO(), list[str]()
+        self.lease = Lease(project, "", timings)
+        assert self.lease.take()
+        progress = Progress(self.out, 0.0, self.clock, live=False)
+        self.dispatcher = Dispatcher(
+            project, self.lease, timings, progress, self.said.append, manner, self.clock
+        )
+
+    def tick(self, times: int = 1, seconds: float = 1.0) -> bool:
+        """Let some time pass and the dispatcher look, so often; True while it has work."""
+        more = False
+        for _ in range(times):
+            self.clock.tick(seconds)
+            more = self.dispatcher.tick(set(), True)
+        return more
+
+
+class Tools:
+    """What a test that builds its own world needs; a fixture, for tests import nothing."""
+
+    Bench, Clock, FakeWorker = Bench, Clock, FakeWorker
+    ELSEWHERE, JOB = ELSEWHERE, JOB
+    drop, tokens, place_of = staticmethod(drop), staticmethod(tokens), staticmethod(place_of)
+
+    @staticmethod
+    def gone() -> Identity:
+        """Return a process of this host that has ended: no pid is so large."""
+        return Identity.of(1 << 23)
+
+
+@pytest.fixture
+def tools() -> type[Tools]:
+    """Return the classes and functions of this file."""
+    return Tools
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return a home of one's own, in memory where there is such a place, and leave nothing."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = tempfile.mkdtemp(prefix="fjd-test-", dir=memory)
+    monkeypatch.setenv("FJD_HOME", path)
+    monkeypatch.delenv("FJD_PROJECT", raising=False)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def project(home: str) -> Project:
+    """Return an empty project."""
+    return Project.open("p")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that the test moves."""
+    return Clock()
+
+
+@pytest.fixture
+def hire(project: Project) -> Callable[..., FakeWorker]:
+    """Return what makes a worker of this project."""
+    return lambda *args, **more: FakeWorker(project, *args, **more)
+
+
+@pytest.fixture
+def bench(project: Project) -> Bench:
+    """Return a dispatcher in office."""
+    return Bench(project)
