@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator
 from typing import Callable, NamedTuple
 
-from fjd import libc
 from fjd.ears import Ears
 
 AGAIN = 75  # exit code of a worker that wants a successor with a new name
@@ -74,6 +73,8 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
             os._exit(_child(work, Lifeline(beat_write, ready_read)))
         os.close(beat_write)
         os.close(ready_read)
+        from fjd import libc  # here, because ctypes would hold up the worker
+
         libc.become_subreaper()
         os.write(ready_write, b"!")
         code = _watch(pid, beat_read)

@@ -12,7 +12,7 @@ import os
 import stat
 from typing import Optional
 
-from fjd import files, libc
+from fjd import files
 from fjd.identity import pid_namespace, start_ticks
 
 KEEP = 64 << 20  # bytes kept of one stream of one task, half of it head, half tail
@@ -70,6 +70,8 @@ class Stream:
         self._copy(min(size, self._head))
         middle = size - self._tail
         if middle > self._punched:
+            from fjd import libc  # loads ctypes, and few tasks print that much
+
             libc.punch(self.fd, self._punched, middle - self._punched)
             much = middle - self._punched > _CHUNK
             self._punched = middle

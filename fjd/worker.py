@@ -3,6 +3,9 @@
 It lives under a guardian (guardian.py) and meets everybody else only in the spool. One pass of
 ``tick`` takes what the pod holds now; between two passes it waits for its bell, for a signal, or
 for as long as the dispatcher's timings say.
+
+What only a job or a heartbeat needs is loaded once the worker is announced: meanwhile the
+dispatcher takes notice and looks for a job.
 """
 
 from __future__ import annotations
@@ -12,13 +15,11 @@ import select
 import signal
 import sys
 import time
-from typing import Callable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
 
 from fjd import bell, files
-from fjd.attempt import Attempts, Report
 from fjd.ears import Ears
 from fjd.guardian import AGAIN, Lifeline, children, guard
-from fjd.heart import Heart
 from fjd.identity import Identity, hostname
 from fjd.scratch import Place, Stream
 from fjd.spool import names, pods
@@ -28,6 +29,9 @@ from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
 from fjd.spool.timings import Timings, for_home
+
+if TYPE_CHECKING:
+    from fjd.attempt import Report
 
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
@@ -53,7 +57,7 @@ class Worker:
         self, project: Project, card: Card, scratch: str, timings: Timings, lifeline: Lifeline
     ) -> None:
         self.project, self.card = project, card
-        self._lifeline = lifeline
+        self._timings, self._lifeline = timings, lifeline
         self._stop = ""
         self._ears = Ears(_SIGNALS)
         self._bell = bell.Bell(card.bell)
@@ -64,8 +68,30 @@ class Worker:
         outputs = [
             files.Appender(project.output_file(card.worker, name)) for name in ("out", "err")
         ]
+        self._syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
         self._out = Stream(scratch, "out", outputs[0])
         self._err = Stream(scratch, "err", outputs[1])
+        self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
+        self._said = 0.0
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Announce the worker; from here on the dispatcher may fill its pod."""
+        self._post.announce()
+        self._equip()
+        self._lifeline.alive(self._heart.timings.lease)
+        self._lifeline.wait_until_guarded()
+        self._say(f"Started with ID {self.card.worker}.")
+        self._heart.learn()
+        self._heart.start()
+        bell.ring(self._heart.bell)
+
+    def _equip(self) -> None:
+        from fjd.attempt import Attempts
+        from fjd.heart import Heart
+
+        project, card = self.project, self.card
         env = dict(os.environ, FJD_PROJECT=project.name, FJD_WORKER=card.worker)
         self._attempts = Attempts(
             self._pod,
@@ -79,22 +105,7 @@ class Worker:
             self._insist,
             self._ledger.write,
         )
-        syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
-        self._heart = Heart(self._post, lifeline, timings, syncs, self._ears.wake)
-        self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
-        self._said = 0.0
-
-    # -- life ---------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Announce the worker; from here on the dispatcher may fill its pod."""
-        self._post.announce()
-        self._lifeline.alive(self._heart.timings.lease)
-        self._lifeline.wait_until_guarded()
-        self._say(f"Started with ID {self.card.worker}.")
-        self._heart.learn()
-        self._heart.start()
-        bell.ring(self._heart.bell)
+        self._heart = Heart(self._post, self._lifeline, self._timings, self._syncs, self._ears.wake)
 
     def run(self) -> int:
         """Work until told to stop; return the exit code for the guardian."""
