@@ -25,6 +25,7 @@ from typing import Callable, NamedTuple
 from fjd.ears import Ears
 
 AGAIN = 75  # exit code of a worker that wants a successor with a new name
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
 _FIRST_BEAT = 60.0  # s until the first sign of life of a new worker
 
 
@@ -66,18 +67,22 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
     while True:
         beat_read, beat_write = os.pipe()
         ready_read, ready_write = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until somebody listens to them
         pid = os.fork()
         if pid == 0:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(beat_read)
             os.close(ready_write)
             os._exit(_child(work, Lifeline(beat_write, ready_read)))
         os.close(beat_write)
         os.close(ready_read)
+        ears = Ears(_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         from fjd import libc  # here, because ctypes would hold up the worker
 
         libc.become_subreaper()
         os.write(ready_write, b"!")
-        code = _watch(pid, beat_read)
+        code = _watch(pid, beat_read, ears)
         _kill_descendants()
         clean()
         os.close(beat_read)
@@ -99,9 +104,8 @@ def _child(work: Callable[[Lifeline], int], lifeline: Lifeline) -> int:
         sys.stdout.flush()
 
 
-def _watch(pid: int, beat: int) -> int:
+def _watch(pid: int, beat: int, ears: Ears) -> int:
     """Wait for the worker's end; forward signals; kill it when it falls silent."""
-    ears = Ears((signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1))
     ears.listen(beat)
     last, lease = time.monotonic(), _FIRST_BEAT
     try:
