@@ -163,16 +163,20 @@ def select(jobs: Iterator[Found], text: str) -> list[Found]:
         UsageError: it is the beginning of several names.
     """
     wanted = Wanted(text)
-    exact: list[Found] = []
+    keyed: list[Found] = []
+    named: list[Found] = []
     near: list[Found] = []
     for found in jobs:
-        if wanted.is_exactly(found):
-            exact.append(found)
+        if found.key == wanted.text:
+            keyed.append(found)
+        elif wanted.is_exactly(found):
+            named.append(found)
         elif wanted.begins(found):
             near.append(found)
-    if not exact:
+    if not keyed and not named:
         _refuse_several(wanted.text, near)
-    chosen = {found.key or found.path: found for found in exact or near}  # seen twice: the later
+    best = keyed or named or near
+    chosen = {found.key or found.path: found for found in best}  # seen twice: the later
     return sorted(chosen.values(), key=Found._age)
 
 

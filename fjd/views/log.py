@@ -93,7 +93,8 @@ def attempt_of(project: Project, found: Found, number: Optional[int]) -> Attempt
     number = number or last
     worker = found.worker if number == last else ""
     attempt = Attempt(project, found.key, number, worker)
-    if found.key and not attempt.refresh() and found.state != lookup.RUNNING:
+    runs = found.state == lookup.RUNNING and number == last
+    if found.key and not attempt.refresh() and not runs:
         attempt.search()
     return attempt
 
