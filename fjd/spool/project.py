@@ -58,11 +58,15 @@ def _mkdir(path: str) -> None:
         ) from error
 
 
+def _not_a_directory(path: str) -> ConfigError:
+    return ConfigError("is not a directory", where=path, remedy="move it away")
+
+
 def _check(path: str) -> None:
     """Refuse a directory that somebody else owns or could write to."""
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
-        raise ConfigError("is not a directory", where=path, remedy="move it away")
+        raise _not_a_directory(path)
     if found.st_uid != os.geteuid():
         raise ConfigError(
             f"belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
@@ -147,15 +151,20 @@ class Project:
         return project
 
     def _complete(self) -> None:
-        there = set(files.listing(self.root) or ())
+        with os.scandir(self.root) as entries:
+            there = {entry.name: entry.is_dir() for entry in entries}
         for directory in DIRECTORIES:
             if directory not in there:
                 _mkdir(f"{self.root}/{directory}")
+            elif not there[directory]:
+                raise _not_a_directory(f"{self.root}/{directory}")
         if not os.path.isdir(self.tmp):
             _mkdir(self.tmp)
         for path, text in (("README", INTRODUCTION), ("VERSION", FORMAT)):
             if path not in there:
-                files.publish(self.staging(), f"{self.root}/{path}", text.encode(), sync=False)
+                files.publish(
+                    self.staging(), f"{self.root}/{path}", text.encode(), path == "VERSION"
+                )
         if "VERSION" in there:
             found = files.read(f"{self.root}/VERSION").decode("utf-8", "replace")
             if found != FORMAT:
