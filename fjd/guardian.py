@@ -12,7 +12,7 @@ worker with a new name takes its place; so is one that asks for it because it wa
 If the guardian is killed, the worker sees its pipe close and ends.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 import select

@@ -4,7 +4,7 @@ A pid alone says nothing: it is reused, and another host has the same ones. With
 of ``/proc/<pid>/stat``, the boot id and the pid namespace it names one process for ever.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 from typing import NamedTuple, Optional
@@ -58,12 +58,12 @@ class Identity(NamedTuple):
     ticks: int
 
     @classmethod
-    def of(cls, pid: int) -> Identity:
+    def of(cls, pid: int) -> "Identity":
         """Describe a process of this host (ticks 0 if it has just ended)."""
         return cls(hostname(), boot_id(), pid_namespace(), pid, start_ticks(pid) or 0)
 
     @classmethod
-    def load(cls, value: object) -> Optional[Identity]:
+    def load(cls, value: object) -> "Optional[Identity]":
         """Read what ``list(identity)`` wrote; None if it is something else."""
         if not isinstance(value, list) or len(value) != 5:
             return None

@@ -8,7 +8,7 @@ What only a job or a heartbeat needs is loaded once the worker is announced: mea
 dispatcher takes notice and looks for a job.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 import select
@@ -194,7 +194,7 @@ class Worker:
             self._commit(token, report)
         self._renew_scratch()
 
-    def _commit(self, token: Token, report: Report) -> None:
+    def _commit(self, token: Token, report: "Report") -> None:
         if self._insist(lambda: self._pod.commit(token, report.code)):
             self._codes[token] = report.code
             self._say(f"Worker {self.card.worker}: Finished my job.")

@@ -4,10 +4,10 @@ An entry is one small file. Its place says idle (``workerqueue/``) or busy (``wo
 who and the heartbeat, its content (written once) the rest. Only the worker renames it.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
+import _thread  # not threading, which a worker needs only later
 import json
-import threading
 from typing import NamedTuple, Optional
 
 from fjd import files
@@ -61,7 +61,7 @@ class Card(NamedTuple):
         return (json.dumps(fields) + "\n").encode()
 
     @classmethod
-    def load(cls, data: bytes) -> Optional[Card]:
+    def load(cls, data: bytes) -> "Optional[Card]":
         """Read the content of an entry; None if it is not whole."""
         try:
             fields = json.loads(data)
@@ -92,7 +92,7 @@ class Post:
     def __init__(self, project: Project, card: Card) -> None:
         self.project, self.card = project, card
         self._at = Sighting(card.worker, 0, busy=False)
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     @property
     def worker(self) -> str:

@@ -15,7 +15,7 @@ that does not match its grammar is not ours: parsers answer None and the entry i
 they do read they would spell the same way, so that the file can be found again.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 from typing import NamedTuple, Optional
@@ -150,7 +150,7 @@ class Token(NamedTuple):
         return job_name(self.key)
 
     @classmethod
-    def parse(cls, name: str) -> Optional[Token]:
+    def parse(cls, name: str) -> "Optional[Token]":
         """Read a token's name; None if it is none."""
         key, *fields = name.split(",")
         stem, _, tail = key.rpartition(".")
@@ -176,7 +176,7 @@ class Result(NamedTuple):
         return f"{self.token},{self.worker},{self.outcome}"
 
     @classmethod
-    def parse(cls, name: str) -> Optional[Result]:
+    def parse(cls, name: str) -> "Optional[Result]":
         """Read a result's name; None if it is none."""
         parts = name.rsplit(",", 2)
         if len(parts) != 3 or not _is_worker(parts[1]) or not parts[2].isalnum():
@@ -195,7 +195,7 @@ class Entry(NamedTuple):
         return f"{self.worker},{self.beat}"
 
     @classmethod
-    def parse(cls, name: str) -> Optional[Entry]:
+    def parse(cls, name: str) -> "Optional[Entry]":
         """Read an entry's name; None if it is none."""
         worker, comma, beat = name.rpartition(",")
         if not comma or not is_number(beat) or not _is_worker(worker):

@@ -4,7 +4,7 @@ The worker's side (``Pod``): accept, commit, give back. The dispatcher's side: a
 Every verb answers True (it happened through us) or False (somebody else was first).
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 from typing import NamedTuple, Optional

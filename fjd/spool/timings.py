@@ -5,7 +5,7 @@ times as long as the other side takes to give one, and the longest time that one
 block an NFS client (a minute) is shorter than the lease on a network file system.
 """
 
-from __future__ import annotations
+# No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
 from typing import NamedTuple, Optional
@@ -33,7 +33,7 @@ class Timings(NamedTuple):
     settle: float = 0.25
 
     @classmethod
-    def load(cls, value: object) -> Optional[Timings]:
+    def load(cls, value: object) -> "Optional[Timings]":
         """Read what ``list(timings)`` wrote; None if it is something else."""
         if not isinstance(value, list) or len(value) != 4:
             return None
