@@ -45,6 +45,10 @@ def _show(text: str) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads on, and that is all right
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would try once more
+        print(f"[fjd] cannot write: {error.strerror}", file=sys.stderr)
+        return 6
     return 0
 
 

@@ -295,6 +295,24 @@ def test_a_closed_stdout_is_no_traceback(fjd: Command, job: str) -> None:
     assert "queued\t1\n" in fjd("status").stdout
 
 
+@pytest.mark.parametrize("verb", ["--help", "status"])
+def test_a_full_disk_under_stdout_is_one_line_and_code_6(fjd: Command, job: str, verb: str) -> None:
+    fjd("submit", job)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fjd.scripts.fjd", verb],
+            env=fjd.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+    assert done.returncode == 6
+
+
 def test_ctrl_c_ends_following_with_130(fjd: Command) -> None:
     project = Project.open()
     Path(f"{project.jobqueue}/j").write_text(INI)
