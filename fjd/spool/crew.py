@@ -149,15 +149,17 @@ def card(project: Project, sighting: Sighting) -> Optional[Card]:
 
 
 def cards(project: Project) -> dict[str, tuple[Sighting, Optional[Card]]]:
-    """Return everybody with what they say of themselves (None if it cannot be read at all)."""
+    """Return everybody with what they say of themselves (None if it cannot be read at all).
+
+    Each round looks twice, so that who moves between the two places during one look is in the
+    other; who cannot be read and is gone from the next round's fresh listing has left.
+    """
     found: dict[str, tuple[Sighting, Optional[Card]]] = {}
-    for _ in range(3):
-        missing = False
-        for worker, sighting in sightings(project, nudge=bool(found)).items():
-            if worker not in found or found[worker][1] is None:
-                found[worker] = (sighting, card(project, sighting))
-                missing = missing or found[worker][1] is None
-        if not missing:
+    for _ in range(4):
+        known = {worker: said for worker, (_, said) in found.items() if said}
+        seen = {**sightings(project, nudge=True), **sightings(project)}
+        found = {w: (at, known.get(w) or card(project, at)) for w, at in seen.items()}
+        if all(said for _, said in found.values()):
             break
     return found
 
