@@ -85,7 +85,7 @@ def _release(
         return 0
     if ended is None:
         note(loss_record(token, worker, cause))
-    if not crashed:
+    if not crashed or ended is not None:  # it had stopped the task itself, to give it back
         return pods.requeue(project, worker, held, pods.after_return(token))
     again = pods.after_crash(token)
     if again.crashes < CRASH_LIMIT:

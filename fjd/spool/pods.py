@@ -146,8 +146,11 @@ def clear_running(project: Project, worker: str) -> None:
     """Remove the copies of what a worker was running."""
     path = f"{project.running}/{worker}"
     for name in files.listing(path) or ():
-        files.remove(f"{path}/{name}")
+        try:
+            files.remove(f"{path}/{name}")
+        except OSError:
+            continue  # the job put a directory there, or its file is still open on NFS
     try:
         os.rmdir(path)
     except OSError:
-        return  # never made, or the job put something into it that is no file
+        return  # never made, or not empty

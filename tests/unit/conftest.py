@@ -152,6 +152,9 @@ class Bench:
         return more
 
 
+Hire = Callable[..., FakeWorker]
+
+
 class Tools:
     """What a test that builds its own world needs; a fixture, for tests import nothing."""
 
@@ -172,13 +175,14 @@ def tools() -> type[Tools]:
 
 
 @pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def home() -> Iterator[str]:
     """Return a home of one's own, in memory where there is such a place, and leave nothing."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     path = tempfile.mkdtemp(prefix="fjd-test-", dir=memory)
-    monkeypatch.setenv("FJD_HOME", path)
-    monkeypatch.delenv("FJD_PROJECT", raising=False)
-    yield path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FJD_HOME", path)
+        patch.delenv("FJD_PROJECT", raising=False)
+        yield path
     shutil.rmtree(path)
 
 
@@ -195,7 +199,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def hire(project: Project) -> Callable[..., FakeWorker]:
+def hire(project: Project) -> Hire:
     """Return what makes a worker of this project."""
     return lambda *args, **more: FakeWorker(project, *args, **more)
 
