@@ -51,6 +51,11 @@ class Heart(threading.Thread):
         return holder.bell if holder and holder.identity.is_here() else ""
 
     @property
+    def lease(self) -> float:
+        """How long we may be silent, in seconds."""
+        return self.timings.lease if self.bell else self.timings.far_lease
+
+    @property
     def poll(self) -> float:
         """The longest time between two looks at the pod, in seconds."""
         return max(_LOOK_NEAR, self.timings.poll) if self.bell else self.timings.poll
@@ -59,8 +64,7 @@ class Heart(threading.Thread):
         """See who dispatches, and obey the timings."""
         self._holder = lease.holder(self._post.project)
         if self._holder is not None:
-            told = self._holder.timings
-            self.timings = told._replace(lease=max(told.lease, self._post.card.lease))
+            self.timings = self._holder.timings
 
     def run(self) -> None:
         """One look a second; one beat every ``heartbeat`` seconds."""
@@ -86,7 +90,7 @@ class Heart(threading.Thread):
         if self.buried:
             self._wake()
         else:
-            self._lifeline.alive(self.timings.lease)
+            self._lifeline.alive(self.lease)
 
     def stop(self) -> None:
         """End the thread; what it is doing right now is finished first."""

@@ -42,10 +42,6 @@ class Member:
         """The worker's id."""
         return self.sighting.worker
 
-    def lease(self, common: float) -> float:
-        """Return how long it may be silent: on its host the home may be a network file system."""
-        return max(common, self.card.lease if self.card else 0.0)
-
     @property
     def host(self) -> str:
         """The host it runs on."""
@@ -66,7 +62,7 @@ class Member:
 
 
 class Death(NamedTuple):
-    """A worker to bury. ``crashed``: its process is gone, so its task may be the reason."""
+    """A worker to bury. ``crashed``: it died in good health, so its task may be the reason."""
 
     worker: str
     sighting: Optional[crew.Sighting]
@@ -147,7 +143,9 @@ class Muster:
                 yield Death(worker, None, worker.rsplit("-", 2)[0], cause, False)
 
     def _lease(self, member: Member) -> float:
-        return member.lease(self.timings.lease)
+        """Return how long it may be silent."""
+        here = member.card is not None and member.card.identity.is_here()
+        return self.timings.lease if here else self.timings.far_lease
 
     def buried(self, worker: str) -> None:
         """Forget a worker that was buried."""

@@ -80,7 +80,7 @@ class Worker:
         """Announce the worker; from here on the dispatcher may fill its pod."""
         self._post.announce()
         self._equip()
-        self._lifeline.alive(self._heart.timings.lease)
+        self._lifeline.alive(self._heart.lease)
         self._lifeline.wait_until_guarded()
         self._say(f"Started with ID {self.card.worker}.")
         self._heart.learn()
@@ -289,7 +289,6 @@ def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], i
             bell=f"{place.path}/bell",
             cwd=terms.cwd or os.getcwd(),
             since=time.time(),
-            lease=pace.lease,
         )
         return edge(Worker(project, card, place.path, pace, lifeline).run)
 

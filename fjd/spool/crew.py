@@ -40,7 +40,6 @@ class Card(NamedTuple):
         bell: where it can be woken on its own host.
         cwd: where its tasks start.
         since: wall clock of its start, seconds since the epoch (for display).
-        lease: the lease that suits the file system as the worker sees it, in seconds.
     """
 
     worker: str
@@ -52,7 +51,6 @@ class Card(NamedTuple):
     bell: str
     cwd: str
     since: float
-    lease: float = 0.0
 
     def dump(self) -> bytes:
         """Return the content of an entry."""
@@ -72,13 +70,7 @@ class Card(NamedTuple):
             texts = {
                 k: str(fields[k]) for k in ("worker", "launcher", "session", "log", "bell", "cwd")
             }
-            return cls(
-                identity=identity,
-                guardian=guardian,
-                since=float(fields["since"]),
-                lease=float(fields.get("lease", 0.0)),
-                **texts,
-            )
+            return cls(identity=identity, guardian=guardian, since=float(fields["since"]), **texts)
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -23,19 +23,22 @@ class Timings(NamedTuple):
     Attributes:
         heartbeat: between two signs of life of a worker or a dispatcher.
         lease: without a sign of life for so long, a worker or dispatcher counts as dead.
+        far_lease: the same for a worker on another host than the dispatcher's: even if the home
+            is on a disk here, it is on a network there.
         poll: the longest wait between two looks where no bell and no event reach.
         settle: a job file written in place is complete when it did not change for so long.
     """
 
     heartbeat: float = 5.0
     lease: float = 30.0
+    far_lease: float = 90.0
     poll: float = 1.0
     settle: float = 0.25
 
     @classmethod
     def load(cls, value: object) -> "Optional[Timings]":
         """Read what ``list(timings)`` wrote; None if it is something else."""
-        if not isinstance(value, list) or len(value) != 4:
+        if not isinstance(value, list) or len(value) != len(cls._fields):
             return None
         if not all(isinstance(v, (int, float)) and v > 0 for v in value):
             return None
@@ -85,4 +88,6 @@ def for_home(path: str) -> Timings:
             if not 0 < value < 1e6:
                 raise UsageError(f"{variable}={text!r} is no time", remedy="give seconds above 0")
             changes[field] = value
+    if "lease" in changes:
+        changes.setdefault("far_lease", changes["lease"])
     return timings._replace(**changes)
