@@ -16,6 +16,11 @@ from fjd.spool.project import Project
 SHARD = 1000  # files per directory
 
 
+def _shards(path: str) -> list[str]:
+    names = files.listing(path) or ()
+    return sorted(name for name in names if name.isascii() and name.isdigit())
+
+
 class Shards:
     """One directory of shards (``000``, ``001``, ...); hands out the place for the next file."""
 
@@ -24,7 +29,7 @@ class Shards:
         self._number, self._left = -1, 0
 
     def _open(self) -> None:
-        numbers = [int(name) for name in files.listing(self.path) or () if name.isdigit()]
+        numbers = list(map(int, _shards(self.path)))
         if self._number < 0 and numbers:
             self._number = max(numbers)
             used = files.listing(f"{self.path}/{self._number:03d}") or ()
@@ -32,6 +37,7 @@ class Shards:
         if self._left <= 0:
             self._number = max([*numbers, self._number]) + 1
             self._left = SHARD
+        files.make_directory(self.path)  # somebody may have removed it with all that is in it
         files.make_directory(f"{self.path}/{self._number:03d}")
 
     def place(self) -> str:
@@ -81,7 +87,7 @@ class Cabinet:
 
 def filed(project: Project, place: str) -> Iterator[tuple[str, Result]]:
     """Yield (path, result) of everything in ``project.done`` or ``project.failed``."""
-    for shard in sorted(files.listing(place) or ()):
+    for shard in _shards(place):
         for name in files.listing(f"{place}/{shard}") or ():
             result = Result.parse(name)
             if result:
