@@ -38,8 +38,8 @@ def _retry(options: argparse.Namespace) -> int:
         jobs = [{"job": found.job, "key": found.key, "was": found.code} for found in back]
         verbs.print_json(SCHEMA, {"project": project.name, "jobs": jobs})
     else:
-        word = "job" if len(back) == 1 else "jobs"
-        print(f'Put {len(back)} {word} back into the queue of project "{project.name}".')
+        jobs_word = "1 job" if len(back) == 1 else f"{len(back)} jobs"
+        print(f'Put {jobs_word} back into the queue of project "{project.name}".', flush=True)
     for line in hints.missing(project):
         verbs.talk(line)
     return 0
