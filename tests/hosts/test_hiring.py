@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import sys
 import time
@@ -174,6 +176,22 @@ def test_remote_fire_kills_orphans(fresh_bed: Bed) -> None:
     assert done.returncode == 0, done
     assert workers(bed) == []
     assert living(bed, "node2") == {"node2": 0}
+
+
+NO_SSHFS = shutil.which("sshfs") is None or not os.path.exists("/dev/fuse")
+
+
+@pytest.mark.skipif(NO_SSHFS, reason="needs sshfs and /dev/fuse")
+def test_home_over_sshfs(make_bed: Callable[..., Bed]) -> None:
+    """Where each host caches what lies in a directory, nobody is overlooked or shown too long."""
+    bed = make_bed(WORKING, home="sshfs")
+    conf(bed, *WORKING)
+    assert recruit(bed, "hire", node="node2").returncode == 0
+    assert len(workers(bed, node="node2")) == 6
+    done = recruit(bed, "fire", node="node2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert living(bed, *WORKING) == dict.fromkeys(WORKING, 0)
+    assert workers(bed, node="node2") == []
 
 
 def test_ssh_config(fresh_bed: Bed) -> None:
