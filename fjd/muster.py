@@ -132,10 +132,13 @@ class Muster:
             where = f"worker {member.worker} on {member.host}"
             stray = self._strays.get(member.worker)
             sighting = None if stray is not None else member.sighting
+            silence, lease = now - member.moved, self._lease(member)
             if alive is False:
-                yield Death(member.worker, sighting, member.host, f"{where} died", True)
-            elif now - member.moved > self._lease(member) and member.looks >= _LOOKS:
-                cause = f"{where} gave no sign of life for {self._lease(member):g} s"
+                # Silent for so long before its death: it was stalled, and its guardian ended it.
+                crashed = silence < lease / 2
+                yield Death(member.worker, sighting, member.host, f"{where} died", crashed)
+            elif silence > lease and member.looks >= _LOOKS:
+                cause = f"{where} gave no sign of life for {lease:g} s"
                 yield Death(member.worker, sighting, member.host, cause, False)
         for worker, since in list(self._strays.items()):
             if now - since > self.timings.lease:
