@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 from bench.common import (
@@ -119,35 +120,37 @@ def measure(number: int, rounds: int) -> bool:
     runs: list[Run] = []
     rates: dict[str, list[float]] = {name: [] for name in others}
     with Bed() as bed:
+        where = os.path.dirname(bed.path)
+        print(f"{number} jobs `true`, {WORKERS} at a time, {rounds} rounds, in {where}")
+        print("  jobs per second" + "".join(f"{name:>14}" for name in ("fjd", *others)), flush=True)
         fjd(bed, min(50, number), "warm")
         for i in range(rounds):
             runs.append(fjd(bed, number, f"run{i}"))
             for name, run in others.items():
                 rates[name].append(run(bed, number, f"{name[:2]}{i}"))
-        where = os.path.dirname(bed.path)
-    own = [run.rate for run in runs]
-    head = "".join(f"{name:>14}" for name in ("fjd", *others))
-    lines = [f"  jobs per second{head}"]
-    for i in range(rounds):
-        figures = "".join(f"{rates[name][i]:14.0f}" for name in others)
-        lines.append(f"  round {i + 1:<9}{own[i]:14.0f}{figures}")
-    middle = statistics.median(own)
-    medians = {name: statistics.median(rates[name]) for name in others}
-    figures = "".join(f"{medians[name]:14.0f}" for name in others)
-    lines.append(f"  median         {middle:14.0f}{figures}")
-    for what, values in (
-        ("hire 2 workers", [run.hire for run in runs]),
-        ("dispatcher: start to first assignment", [run.begin for run in runs]),
-        ("last record to all fired and ended", [run.fire for run in runs]),
-    ):
-        lines.append(f"  {what:<44} {statistics.median(values):8.2f} s")
+            latest = [runs[-1].rate, *(values[-1] for values in rates.values())]
+            print(_row(f"round {i + 1}", latest), flush=True)
+    middle = statistics.median(run.rate for run in runs)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    lines = [
+        f"  {what:<44} {statistics.median(values):8.2f} s"
+        for what, values in (
+            ("hire 2 workers", [run.hire for run in runs]),
+            ("dispatcher: start to first assignment", [run.begin for run in runs]),
+            ("last record to all fired and ended", [run.fire for run in runs]),
+        )
+    ]
     share = middle / medians["xargs -P2"]
     lines.append(verdict("fjd / xargs", share, ">=", XARGS_SHARE))
     if skipped:
         lines.append(skipped)
     else:
         lines.append(verdict("fjd / HyperQueue", middle / medians["HyperQueue"], ">", 1))
-    return report(f"{number} jobs `true`, {WORKERS} at a time, {rounds} rounds, in {where}", lines)
+    return report(_row("median", [middle, *medians.values()]), lines)
+
+
+def _row(what: str, rates: Sequence[float]) -> str:
+    return f"  {what:<15}" + "".join(f"{rate:14.0f}" for rate in rates)
 
 
 if __name__ == "__main__":
