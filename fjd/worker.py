@@ -42,6 +42,7 @@ _SIGNALS = {
     signal.SIGUSR1: _GENTLY,
 }
 _FULL_PAUSE = 1.0  # s between two tries on a full disk
+_NUDGE = 2.0  # s between two looks that defeat the caches of NFS and SSHFS
 _QUIET = 0.1  # s: what is said sooner after the last line waits for the next one
 
 
@@ -72,7 +73,7 @@ class Worker:
         self._out = Stream(scratch, "out", outputs[0])
         self._err = Stream(scratch, "err", outputs[1])
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
-        self._said = 0.0
+        self._said = self._nudged = 0.0
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -149,7 +150,12 @@ class Worker:
         return 0
 
     def _look(self) -> list[Held]:
-        return self._insist(self._pod.look)
+        """Look into the pod; where no bell reaches us, past what the file system has cached."""
+        now = time.monotonic()
+        nudge = not self._heart.bell and now - self._nudged >= _NUDGE
+        if nudge:
+            self._nudged = now
+        return self._insist(lambda: self._pod.look(nudge))
 
     def _accept(self, token: Token) -> bool:
         return self._insist(lambda: self._pod.accept(token))

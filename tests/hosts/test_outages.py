@@ -1,0 +1,149 @@
+"""Ten jobs over three hosts, and hosts that vanish, hang and come back while they work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+from bed import wait_for
+
+if TYPE_CHECKING:
+    from bed import Bed
+
+pytestmark = pytest.mark.xdist_group("hosts")
+EXAMPLE = Path(__file__).parents[2] / "example"
+LEASE = {"FJD_LEASE": "3", "FJD_HEARTBEAT": "0.5", "FJD_POLL": "0.2"}
+CONF = "".join(f"[host{k}]\nname: node{k}\nworkers: 2\n" for k in (1, 2, 3))
+
+
+def fjd(command: str, *words: str) -> list[str]:
+    """Return the argv of one of the commands."""
+    return [sys.executable, "-m", f"fjd.scripts.{command}", *words]
+
+
+class Run:
+    """Jobs in the default project of a bed, hired from node1."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self.spool = bed.home / ".fjd" / "default"
+        bed.run("node1", ["mkdir", "-p", "-m", "700", ".fjd", ".fjd/default"])
+        bed.run("node1", ["mkdir", "-m", "700", ".fjd/default/jobqueue"])
+        bed.run("node1", ["sh", "-c", "cat > .fjd/default/remote.conf"], stdin=CONF)
+
+    def hire(self) -> None:
+        """Hire two workers on each host."""
+        self.bed.run("node1", fjd("fjd_recruiter", "hire"), env=LEASE)
+
+    def drop(self, count: int, command: str) -> None:
+        """Queue some jobs."""
+        for number in range(count):
+            text = f"[control]\nexecutable: {command}\n"
+            target = f".fjd/default/jobqueue/job{number}.conf"
+            self.bed.run("node1", ["sh", "-c", f"cat > .x && mv .x {target}"], stdin=text)
+
+    def records(self) -> list[dict[str, object]]:
+        """Return all records of ended attempts."""
+        found = []
+        for path in self.spool.glob("records/*.jsonl"):
+            found += [json.loads(line) for line in path.read_text().splitlines()]
+        return [record for record in found if record["event"] == "end"]
+
+    def filed(self, place: str = "done") -> list[str]:
+        """Return the job names in done/ or failed/."""
+        return sorted(path.name.split(".")[0] for path in self.spool.glob(f"{place}/*/*"))
+
+    def running(self, node: str) -> bool:
+        """Tell whether a worker of that host has accepted something."""
+        return any(self.spool.glob(f"jobpods/{node}-*/*,run"))
+
+    def left(self) -> list[str]:
+        """Return what still lies where nothing may lie after the end."""
+        places = ("jobqueue", "jobpods", "requeue", "results", "workerqueue", "workers")
+        return [str(path) for place in places for path in self.spool.glob(f"{place}/*")]
+
+
+def everybody(count: int) -> list[str]:
+    """Return the names of all jobs, sorted as ``filed`` sorts them."""
+    return sorted(f"job{number}" for number in range(count))
+
+
+def test_the_remote_example_gives_ten_results_from_several_hosts(fresh_bed: Bed) -> None:
+    """The same ten jobs run over three hosts, and afterwards nothing is left behind."""
+    run = Run(fresh_bed)
+    place = fresh_bed.home / "example"
+    shutil.copytree(EXAMPLE, place, ignore=shutil.ignore_patterns("logfiles"))
+    fresh_bed.run(
+        "node1",
+        ["chown", "-R", str(fresh_bed.uid), f"/home/{fresh_bed.user}/example"],
+        as_root=True,
+    )
+    fresh_bed.run("node1", ["sh", "-c", f"cd example && {sys.executable} create_jobs.py"])
+    fresh_bed.run(
+        "node1", ["sh", "-c", 'cd example && "$@"', "sh", *fjd("fjd_recruiter", "hire")], env=LEASE
+    )
+    done = fresh_bed.run("node1", fjd("fjd_dispatcher"), env=LEASE)
+    assert "No (more) jobs." in done.stdout
+    assert everybody(10) == sorted(path.stem for path in (place / "logfiles").iterdir())
+    assert len({record["host"] for record in run.records()}) >= 2
+    assert run.left() == []
+
+
+def test_a_power_cut_of_one_host_costs_a_second_attempt_and_no_job(fresh_bed: Bed) -> None:
+    """What ran on the dead host runs elsewhere once its lease is over; everything ends once."""
+    run = Run(fresh_bed)
+    run.hire()
+    run.drop(18, "sleep 1; true")
+    dispatcher = fresh_bed.popen("node1", fjd("fjd_dispatcher"), env=LEASE)
+    wait_for(lambda: run.running("node3"), "node3 runs something")
+    fresh_bed.power_cut("node3")
+    out, err = dispatcher.communicate(timeout=60)
+    print(out, err)
+    assert everybody(18) == run.filed()
+    assert "gave no sign of life" in err
+    ended = [path.name for path in run.spool.glob("done/*/*")]
+    assert any(",a2" in name for name in ended), "nothing was running on the dead host"
+    assert not any("node3" in name for name in ended if ",a2" in name)
+
+
+def test_a_host_that_froze_for_longer_than_the_lease_counts_nothing_twice(fresh_bed: Bed) -> None:
+    """Its jobs run elsewhere; thawed, it starts over under new names and its late ends are void."""
+    run = Run(fresh_bed)
+    run.hire()
+    run.drop(12, "sleep 1; true")
+    dispatcher = fresh_bed.popen("node1", fjd("fjd_dispatcher", "--keep-running"), env=LEASE)
+    wait_for(lambda: run.running("node2"), "node2 runs something")
+    before = {path.name for path in run.spool.glob("jobpods/node2-*")}
+    fresh_bed.freeze("node2")
+    wait_for(lambda: run.filed() == everybody(12), "all jobs done without node2", timeout=40)
+    fresh_bed.thaw("node2")
+
+    def reborn() -> bool:
+        now = {path.name for path in run.spool.glob("jobpods/node2-*")}
+        return len(now) == 2 and not now & before
+
+    wait_for(reborn, "two workers of node2 under new names", timeout=30)
+    assert run.filed() == everybody(12)
+    fresh_bed.run("node1", fjd("fjd_recruiter", "fire"), env=LEASE)
+    dispatcher.terminate()
+    dispatcher.communicate(timeout=20)
+
+
+def test_a_cut_cable_leaves_the_other_hosts_at_work(make_bed: Callable[..., Bed]) -> None:
+    """With the home on SSHFS a host without its cable loses home and lease, the others go on."""
+    bed = make_bed(home="sshfs")
+    run = Run(bed)
+    run.hire()
+    run.drop(18, "sleep 3; true")
+    dispatcher = bed.popen("node1", fjd("fjd_dispatcher", "--keep-running"), env=LEASE)
+    wait_for(lambda: run.running("node3"), "node3 runs something", timeout=60)
+    bed.cut("node3")
+    wait_for(lambda: run.filed() == everybody(18), "all jobs done without node3", timeout=90)
+    bed.heal("node3")
+    assert run.filed() == everybody(18)
+    dispatcher.terminate()
+    dispatcher.communicate(timeout=20)
