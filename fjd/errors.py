@@ -1,6 +1,6 @@
 """Every failure that a user can cause, as one line: where, what happened, what to type.
 
-``FjdError`` is the root; only ``fjd.scripts.common`` turns it into a printed line and an exit code.
+``FjdError`` is the root; only ``fjd.talk`` turns it into a printed line and an exit code.
 Losing a race is a return value and never one of these.
 """
 

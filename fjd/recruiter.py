@@ -17,8 +17,9 @@ from fjd.errors import ConfigError, FjdError
 from fjd.identity import hostname
 from fjd.launchers import remote
 from fjd.launchers.base import Launcher
+from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
 from fjd.launchers.hiring import LAUNCHERS, Batch, Hiring, default_number
-from fjd.launchers.remote import Errand, Errands, HostError, Reply, Transport
+from fjd.launchers.remote import Errands
 from fjd.remoteconf import Host
 from fjd.spool import crew, names, samehome
 from fjd.spool.project import Project
@@ -257,7 +258,7 @@ class Recruiter:
         except HostError as again:
             return self._tell(errand.host, again)
 
-    def _tell(self, host: Host, answer: remote.Answer) -> bool:
+    def _tell(self, host: Host, answer: Answer) -> bool:
         if not isinstance(answer, Reply):
             self._talk(f"Host {host.name}: {answer}")
             return False

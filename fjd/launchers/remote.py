@@ -13,10 +13,10 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Callable, NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
-from fjd.errors import FjdError
 from fjd.launchers.base import command
+from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
 from fjd.remoteconf import Host
 
 LOGINS = 8  # at a time: sshd refuses some of more than 10 (MaxStartups), and so does a jump host
@@ -25,42 +25,12 @@ _LINES = 20  # of what one host says, so that nobody's log-in scripts flood the 
 _NO_MODULE = re.compile(r"No module named '?([\w.]+)")
 
 
-class Reply(NamedTuple):
-    """What the command did over there."""
-
-    exit: int
-    out: str
-    err: str
-
-
-class HostError(FjdError):
-    """A host could not be asked. ``password``: one might help."""
-
-    exit_code = 4
-
-    def __init__(self, what: str, remedy: str = "", password: bool = False) -> None:
-        super().__init__(what, remedy=remedy)
-        self.password = password
-
-
-class Errand(NamedTuple):
-    """One host, and the command line for it; ``limit``: seconds until we stop waiting for it."""
-
-    host: Host
-    command: str
-    limit: float
-
-
 class Verdict(NamedTuple):
     """What to print of a host's answer: facts for stdout, talk, and whether all is well."""
 
     lines: list[str]
     talk: list[str]
     well: bool
-
-
-Answer = Union[Reply, HostError]
-Transport = Callable[[Errand, Optional[str]], Reply]
 
 
 def by_ssh(errand: Errand, password: Optional[str] = None) -> Reply:

@@ -26,7 +26,7 @@ from paramiko.ssh_exception import (
     SSHException,
 )
 
-from fjd.launchers.remote import Errand, HostError, Reply
+from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.remoteconf import Host
 
 CONNECT = 10  # s for each step of a login

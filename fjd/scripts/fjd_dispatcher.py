@@ -14,10 +14,10 @@ from fjd.identity import hostname
 from fjd.launchers import process, screen
 from fjd.launchers.base import command, session_name
 from fjd.muster import Muster
-from fjd.scripts.common import run, warn_root
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project
+from fjd.talk import run, warn_root
 
 PROGRAM = "fjd-dispatcher"
 EPILOG = """\

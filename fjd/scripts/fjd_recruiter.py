@@ -9,10 +9,9 @@ import sys
 import time
 from typing import Optional
 
-from fjd import __version__, roster
+from fjd import __version__, roster, talk
 from fjd.errors import ConfigError, NothingToDo, UsageError
 from fjd.recruiter import Recruiter
-from fjd.scripts import common
 from fjd.spool import samehome
 from fjd.spool.project import Project
 
@@ -83,11 +82,11 @@ def _directory(given: Optional[str]) -> str:
 
 
 def _say(text: str) -> None:
-    common.say(PROGRAM, text)
+    talk.say(PROGRAM, text)
 
 
 def _out(text: str) -> None:
-    print(f"[{PROGRAM}] {common.one_line(text)}", flush=True)
+    print(f"[{PROGRAM}] {talk.one_line(text)}", flush=True)
 
 
 def _ask(host: str) -> Optional[str]:
@@ -117,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _recruiter(project: Project, options: argparse.Namespace) -> Recruiter:
     if options.verb == "hire":
-        common.warn_root(PROGRAM)
+        talk.warn_root(PROGRAM)
     return Recruiter(
         project,
         _out,
@@ -155,7 +154,7 @@ def _show(rows: list[roster.Row], as_json: bool) -> int:
         print("\n".join(table([cells(row, time.time()) for row in rows], width)))
     else:
         for fields in (_HEADER, *(plain(row, time.time()) for row in rows)):
-            print("\t".join(map(common.one_line, fields)))
+            print("\t".join(map(talk.one_line, fields)))
     return 0
 
 
@@ -180,7 +179,7 @@ def cells(row: roster.Row, now: float) -> tuple[str, ...]:
 
 def table(rows: list[tuple[str, ...]], width: int = _WIDTH) -> list[str]:
     """Return aligned lines with a header; what is too long for the width is cut (``~``)."""
-    lines = [_HEADER, *(tuple(map(common.one_line, row)) for row in rows)]
+    lines = [_HEADER, *(tuple(map(talk.one_line, row)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
     for column, least in ((3, 12), (1, 8), (0, 20)):  # what is cut first, and how far
         excess = sum(widths) + 2 * (len(widths) - 1) - width
@@ -197,7 +196,7 @@ def _fit(text: str, width: int) -> str:
 def main(arguments: Optional[list[str]] = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    return common.run(PROGRAM, lambda: _run(options))
+    return talk.run(PROGRAM, lambda: _run(options))
 
 
 if __name__ == "__main__":

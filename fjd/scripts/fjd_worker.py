@@ -22,8 +22,8 @@ from typing import Optional
 
 from fjd import __version__
 from fjd.errors import UsageError
-from fjd.scripts.common import run, warn_root
 from fjd.spool.project import Project
+from fjd.talk import run, warn_root
 from fjd.worker import Terms, employ
 
 PROGRAM = "fjd-worker"

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Callable, NoReturn
 
+from fjd import talk as edge
 from fjd.errors import UsageError
-from fjd.scripts import common
 
 PROGRAM = "fjd"
 
@@ -45,12 +45,12 @@ def run(made: Parser, action: Callable[[argparse.Namespace], int], argv: list[st
             return int(end.code or 0)
         return action(options)
 
-    return common.run(PROGRAM, command)
+    return edge.run(PROGRAM, command)
 
 
 def talk(text: str) -> None:
     """Say one line on stderr."""
-    common.say(PROGRAM, text)
+    edge.say(PROGRAM, text)
 
 
 def print_json(schema: str, fields: Mapping[str, Any]) -> None:
