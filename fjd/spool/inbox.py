@@ -10,7 +10,8 @@ A file that somebody writes in place is taken only when it is complete:
                                                       of the same file and the same clock
     it did not change for ``settle`` seconds          two looks, by our own monotonic clock
 
-The last one is a guess: what does not parse then is given ``PATIENCE`` seconds more.
+Only the second one is sure: what was written in place and does not parse is given ``PATIENCE``
+seconds more.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import os
 import re
 import time
 from collections import deque
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from fjd import files
-from fjd.spool.names import Result, Token, is_job, new_key
+from fjd.spool.names import Token, is_job, new_key, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
@@ -45,13 +46,11 @@ class Waiting(NamedTuple):
     Attributes:
         path: where it lies.
         token: as it came back; None for a new file.
-        sure: whether the file is known to be complete.
         wrong: why it cannot be a job file at all ("" if it may be one): a directory, a link.
     """
 
     path: str
     token: Optional[Token]
-    sure: bool = True
     wrong: str = ""
 
     @property
@@ -59,10 +58,7 @@ class Waiting(NamedTuple):
         """The job file's name."""
         if self.token is not None:
             return self.token.job
-        name = os.path.basename(self.path)
-        ended = Result.parse(name)  # moved back by hand
-        submitted = ended.token if ended else Token.parse(name)
-        return submitted.job if submitted else name
+        return submission(os.path.basename(self.path))[0]
 
     def fresh_token(self) -> Token:
         """Return the token for its next assignment (without the serial)."""
@@ -80,15 +76,24 @@ class _File:
         self.seen: Optional[tuple[int, int, int]] = None
         self.changed = 0.0
 
+    def quiet(self, found: os.stat_result, now: float) -> float:
+        """Return for how long it has not changed, as far as we have seen."""
+        seen = (found.st_size, found.st_mtime_ns, found.st_ino)
+        if seen != self.seen:
+            self.seen, self.changed = seen, now
+        return now - self.changed
+
 
 class Inbox:
-    """The queue as one dispatcher knows it."""
+    """The queue as one dispatcher knows it; ``clock`` tells how long a listing takes."""
 
-    def __init__(self, project: Project, timings: Timings) -> None:
-        self.project, self.timings = project, timings
+    def __init__(
+        self, project: Project, timings: Timings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.project, self.timings, self._clock = project, timings, clock
         self._files: dict[str, _File] = {}  # everything seen in jobqueue/
         self._open: list[tuple[int, str]] = []  # heap: not yet known to be complete
-        self._ready: list[tuple[int, str, bool, str]] = []  # heap: order, name, sure, wrong
+        self._ready: list[tuple[int, str, str]] = []  # heap: order, name, wrong
         self._back: deque[Waiting] = deque()
         self._back_names: set[str] = set()
         self._count = 0
@@ -113,10 +118,10 @@ class Inbox:
         share of the time than ``_SHARE``.
         """
         self._look_back(nudge)
-        if now >= self._not_before or complete:
-            began = time.monotonic()
+        if now >= self._not_before or complete or not self._files:
+            began = self._clock()
             self._look_new(now, nudge)
-            self._not_before = now + (time.monotonic() - began) / _SHARE
+            self._not_before = now + (self._clock() - began) / _SHARE
         for name in complete:
             if name in self._files:
                 self._files[name].complete = True
@@ -138,16 +143,12 @@ class Inbox:
             self.cancelled.append(name)
 
     def _look_new(self, now: float, nudge: bool) -> None:
-        if nudge:
-            os.utime(self.project.jobqueue)
-        strange: dict[str, str] = {}
-        names = set()
-        with os.scandir(self.project.jobqueue) as entries:
-            for entry in entries:
-                if is_job(entry.name):
-                    names.add(entry.name)
-                    if entry.name not in self._files and not entry.is_file(follow_symlinks=False):
-                        strange[entry.name] = _what(entry)
+        try:
+            names, strange = self._scan(nudge)
+        except FileNotFoundError:
+            if not files.make_directory(self.project.jobqueue):
+                return  # RACE: it is back; the next look sees what is in it
+            names, strange = set(), {}
         for name in self._files.keys() - names:
             del self._files[name]
             self.cancelled.append(name)
@@ -155,9 +156,23 @@ class Inbox:
             self._count += 1
             self._files[name] = _File(self._count)
             if name in strange:
-                heapq.heappush(self._ready, (self._count, name, True, strange[name]))
+                heapq.heappush(self._ready, (self._count, name, strange[name]))
             else:
                 heapq.heappush(self._open, (self._count, name))
+
+    def _scan(self, nudge: bool) -> tuple[set[str], dict[str, str]]:
+        """Return what may be a job by its name, and why some of it cannot be one."""
+        if nudge:
+            os.utime(self.project.jobqueue)
+        names: set[str] = set()
+        strange: dict[str, str] = {}
+        with os.scandir(self.project.jobqueue) as entries:
+            for entry in entries:
+                if is_job(entry.name):
+                    names.add(entry.name)
+                    if entry.name not in self._files and not entry.is_file(follow_symlinks=False):
+                        strange[entry.name] = _what(entry)
+        return names, strange
 
     def _settle(self, now: float) -> None:
         """Move what is complete from ``_open`` to ``_ready``, oldest first."""
@@ -167,10 +182,8 @@ class Inbox:
             file = self._files.get(name)
             if file is None or file.order != order:
                 continue  # it has vanished meanwhile
-            sure = file.complete
-            if sure or self._settled(file, name, now):
-                sure = sure or file.complete
-                heapq.heappush(self._ready, (order, name, sure, ""))
+            if file.complete or self._settled(file, name, now):
+                heapq.heappush(self._ready, (order, name, ""))
             else:
                 still_open.append((order, name))
         for item in still_open:
@@ -181,14 +194,9 @@ class Inbox:
             found = os.lstat(f"{self.project.jobqueue}/{name}")
         except OSError:
             return False  # RACE: removed; the next listing says so
-        if found.st_ctime_ns > found.st_mtime_ns and found.st_size:
-            file.complete = True
+        if _renamed(found):
             return True
-        seen = (found.st_size, found.st_mtime_ns, found.st_ino)
-        if seen != file.seen:
-            file.seen, file.changed = seen, now
-            return False
-        quiet = now - file.changed
+        quiet = file.quiet(found, now)
         return quiet >= (self.timings.settle if found.st_size else PATIENCE)
 
     # -- taking -------------------------------------------------------------------------------
@@ -200,10 +208,10 @@ class Inbox:
             if os.path.basename(waiting.path) in self._back_names:
                 return waiting
         while self._ready:
-            order, name, sure, wrong = heapq.heappop(self._ready)
+            order, name, wrong = heapq.heappop(self._ready)
             file = self._files.get(name)
             if file is not None and file.order == order:
-                return Waiting(f"{self.project.jobqueue}/{name}", None, sure, wrong)
+                return Waiting(f"{self.project.jobqueue}/{name}", None, wrong)
         return None
 
     def taken(self, waiting: Waiting) -> None:
@@ -222,16 +230,30 @@ class Inbox:
         name = os.path.basename(waiting.path)
         file = self._files.get(name)
         if file is not None:
-            heapq.heappush(self._ready, (file.order, name, waiting.sure, waiting.wrong))
+            heapq.heappush(self._ready, (file.order, name, waiting.wrong))
 
     def not_yet(self, waiting: Waiting, now: float) -> bool:
-        """A file that does not parse may be in the making: look at it again; False: no longer."""
+        """A file that does not parse may be in the making: look at it again; False: no longer.
+
+        That its writer closed it says little then: a shell that adds line by line closes it often.
+        """
         name = os.path.basename(waiting.path)
         file = self._files.get(name)
-        if file is None or waiting.sure or now - file.changed >= PATIENCE:
+        if file is None or waiting.wrong:
             return False
+        try:
+            found = os.lstat(waiting.path)
+        except OSError:
+            return False  # RACE: removed; so it cannot be rejected either
+        if _renamed(found) or file.quiet(found, now) >= PATIENCE:
+            return False
+        file.complete = False
         heapq.heappush(self._open, (file.order, name))
         return True
+
+
+def _renamed(found: os.stat_result) -> bool:
+    return found.st_ctime_ns > found.st_mtime_ns and found.st_size > 0
 
 
 def _what(entry: os.DirEntry[str]) -> str:

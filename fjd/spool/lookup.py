@@ -61,20 +61,11 @@ class Found(NamedTuple):
         return fresh, self.token.serial if self.token else 0
 
 
-def submission(name: str) -> tuple[str, Optional[Token]]:
-    """Read a name in ``jobqueue/``: the job's file name, and the token if ``fjd`` submitted it."""
-    token = Token.parse(name)
-    if token:
-        return token.job, token
-    result = Result.parse(name)  # moved back by hand
-    return (result.token.job if result else name), None
-
-
 def queued(project: Project) -> Iterator[Found]:
     """Yield what waits in jobqueue/ and requeue/."""
     for name in files.listing(project.jobqueue) or ():
         if names.is_job(name):
-            job, token = submission(name)
+            job, token = names.submission(name)
             yield Found(QUEUED, job, token, "", "", f"{project.jobqueue}/{name}")
     for name in files.listing(project.requeue) or ():
         token = Token.parse(name)

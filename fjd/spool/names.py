@@ -185,6 +185,15 @@ class Result(NamedTuple):
         return cls(token, parts[1], parts[2]) if token else None
 
 
+def submission(name: str) -> tuple[str, Optional[Token]]:
+    """Read a name in ``jobqueue/``: the job's file name, and the token if ``fjd`` submitted it."""
+    token = Token.parse(name)
+    if token:
+        return token.job, token
+    result = Result.parse(name)  # moved back by hand
+    return (result.token.job if result else name), None
+
+
 class Entry(NamedTuple):
     """The name of a worker's announcement: who, and how often its heart has beaten."""
 
