@@ -16,6 +16,7 @@ from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
 _LOOKS = 5  # a beat must have stood still for so many looks as well
+_STALL = 5.0  # s between two looks are no stall, however short the lease
 
 
 class Member:
@@ -29,13 +30,18 @@ class Member:
     """
 
     def __init__(self, sighting: crew.Sighting, card: Optional[crew.Card], now: float) -> None:
-        self.sighting, self.card = sighting, card
+        self.sighting = sighting
         self.hand: dict[Token, bool] = {}
         self.mean: Optional[float] = None
         self.leaving = False
-        self.bell = card.bell if card and card.identity.is_here() else ""
+        self.learn(card)
         self._mark = self.moved = now
         self.looks = 0
+
+    def learn(self, card: Optional[crew.Card]) -> None:
+        """Take what it says of itself; None as long as that could not be read."""
+        self.card = card
+        self.bell = card.bell if card and card.identity.is_here() else ""
 
     @property
     def worker(self) -> str:
@@ -86,30 +92,32 @@ class Muster:
 
     def look(self, now: float, nudge: bool = False) -> bool:
         """List the crew; True if somebody came or went."""
-        stalled = self._last is not None and now - self._last > self.timings.lease / 2
+        pause = max(self.timings.lease / 2, _STALL)
+        stalled = self._last is not None and now - self._last > pause
         self._last = now
         seen = crew.sightings(self.project, nudge)
         changed = False
         for worker, sighting in seen.items():
             member = self.members.get(worker)
             if member is None:
-                changed = self._join(sighting, now) or changed
-            elif sighting.beat != member.sighting.beat or stalled:
+                self._join(sighting, now)
+                changed = True
+                continue
+            if member.card is None:
+                member.learn(crew.card(self.project, sighting))
+            if sighting.beat != member.sighting.beat or stalled:
                 member.sighting, member.moved, member.looks = sighting, now, 0
             else:
                 member.looks += 1
         return self._missing(seen, now, stalled) or changed
 
-    def _join(self, sighting: crew.Sighting, now: float) -> bool:
-        card = crew.card(self.project, sighting)
-        if card is None:
-            return False  # RACE: it beat meanwhile; the next look has it
-        member = Member(sighting, card, now)
+    def _join(self, sighting: crew.Sighting, now: float) -> None:
+        """Count a worker in, also if its entry cannot be read (it beat; a power cut emptied it)."""
+        member = Member(sighting, crew.card(self.project, sighting), now)
         for held in pods.contents(self.project, sighting.worker) or ():
             member.hand[held.token] = held.accepted
         self.members[sighting.worker] = member
         self._strays.pop(sighting.worker, None)
-        return True
 
     def _missing(self, seen: dict[str, crew.Sighting], now: float, stalled: bool) -> bool:
         """Follow up who is not in the listing; once is not a death (it may be between places)."""
