@@ -79,8 +79,10 @@ class Assigner:
         return moved
 
     def _next_token(self, token: Token) -> Token:
+        """Return the name for the next assignment; no job ever has one name twice."""
         self._serial += 1
-        return token._replace(serial=self._lease.epoch * 10**9 + self._serial)
+        serial = self._lease.epoch * 10**9 + self._serial
+        return token._replace(serial=max(serial, token.serial + 1))
 
     def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
         if not self._acceptable(waiting, now):

@@ -20,13 +20,13 @@ from fjd.spool import burial, outcomes, pods, records
 from fjd.spool.filing import Cabinet
 from fjd.spool.inbox import Inbox
 from fjd.spool.lease import Lease
-from fjd.spool.names import Token
+from fjd.spool.names import Token, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
 _HOT = 1.0  # s after the last event during which we look often
 _CREW_LOOK = 1.0  # s between two looks at the workers without a reason
-_RECOUNT = 5.0  # s between two nudged looks at everything
+_RECOUNT = 5.0  # polls between two nudged looks at everything
 _CROWD = 50  # jobs
 _PATIENCE = 2.0  # s without any worker until we say so
 
@@ -67,7 +67,7 @@ class Dispatcher:
         self.totals = Totals()
         self.draining = False
         self._lease, self._progress, self._say, self._clock = lease, progress, say, clock
-        self._inbox, self._cabinet = Inbox(project, timings), Cabinet(project)
+        self._inbox, self._cabinet = Inbox(project, timings, clock), Cabinet(project)
         self._muster = Muster(project, timings)
         self._ledger: Optional[records.Ledger] = None
         self._filer = Filer(self._cabinet, self._muster, self.totals, manner.retries)
@@ -97,7 +97,7 @@ class Dispatcher:
         self._inbox.look(now, complete, recount)
         self._note_cancelled()
         if recount:
-            self._recount_due = now + _RECOUNT
+            self._recount_due = now + _RECOUNT * self.timings.poll
             self._recount()
         if not self._progress_shown():
             self._progress.show(self.count())
@@ -197,17 +197,20 @@ class Dispatcher:
         self._cancelled(token.job, token, member.worker)
 
     def _note_cancelled(self) -> None:
-        for name in self._inbox.cancelled:
-            token = Token.parse(name)
-            self._cancelled(token.job if token else name, token, "")
-        self._inbox.cancelled.clear()
+        gone = self._inbox.cancelled
+        if gone and not self._lease.held(nudge=True):
+            gone.clear()  # whoever took over has them now
+        while gone:
+            job, token = submission(gone[0])
+            self._cancelled(job, token, "")
+            gone.pop(0)
 
     def _cancelled(self, job: str, token: Optional[Token], worker: str) -> None:
+        record = burial.loss_record(token or Token(job), worker, "its file was removed")
+        self._note({**record, "job": job, "outcome": outcomes.CANCELLED})
         self.totals.cancelled += 1
         where = f" from the pod of {worker}" if worker else ""
         self._say(f"{job} was removed{where} before it ran: cancelled")
-        record = burial.loss_record(token or Token(job), worker, "its file was removed")
-        self._note({**record, "job": job, "outcome": outcomes.CANCELLED})
 
     def _mind_workers(self, now: float) -> None:
         """Say so when there are jobs and nobody who could run them."""
