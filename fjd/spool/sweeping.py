@@ -27,13 +27,20 @@ def sweep(project: Project) -> None:
     now = _now(project)
     base = os.path.dirname(project.tmp)
     for host in files.listing(base) or ():
-        for name in files.listing(f"{base}/{host}") or ():
-            path = f"{base}/{host}/{name}"
-            if os.path.isdir(path):
-                continue  # a job has put it there, and it is not ours to remove
-            changed = _changed(path)
-            if changed is not None and now - changed > OLD:
-                files.remove(path)
+        path = f"{base}/{host}"
+        if os.path.isdir(path):
+            for name in files.listing(path) or ():
+                _old(f"{path}/{name}", now)
+        else:
+            _old(path, now)  # a marker of samehome.py
+
+
+def _old(path: str, now: float) -> None:
+    if os.path.isdir(path):
+        return  # a job has put it there, and it is not ours to remove
+    changed = _changed(path)
+    if changed is not None and now - changed > OLD:
+        files.remove(path)
 
 
 def _reasons(project: Project) -> None:

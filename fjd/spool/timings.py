@@ -90,4 +90,12 @@ def for_home(path: str) -> Timings:
             changes[field] = value
     if "lease" in changes:
         changes.setdefault("far_lease", changes["lease"])
-    return timings._replace(**changes)
+        changes.setdefault("heartbeat", min(timings.heartbeat, changes["lease"] / 4))
+    timings = timings._replace(**changes)
+    lease = min(timings.lease, timings.far_lease)
+    if lease < 2 * timings.heartbeat:
+        raise UsageError(
+            f"a heartbeat of {timings.heartbeat:g} s is too slow for a lease of {lease:g} s",
+            remedy="set FJD_LEASE to four times FJD_HEARTBEAT",
+        )
+    return timings
