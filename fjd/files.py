@@ -16,7 +16,9 @@ first, which makes every client look again) says where the file is.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import time
 from typing import Optional, Union
 
@@ -179,6 +181,30 @@ def remove(path: str) -> bool:
     except FileNotFoundError:
         return False  # RACE: gone is what we wanted
     return True
+
+
+def being_written(path: str) -> bool:
+    """Tell whether a process of this host has a file of ours open for writing, if that shows.
+
+    A read lease is refused as long as there is a writer. False also says: no leases are given here
+    (network file systems), or it is somebody else's file.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Who opens it for writing at this moment waits until the close below. We would be sent a
+        # signal then: one that does nothing, instead of SIGIO, which kills.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return False
 
 
 def read(path: str, limit: int = 1 << 20) -> bytes:

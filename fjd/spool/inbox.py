@@ -8,7 +8,8 @@ A file that somebody writes in place is taken only when it is complete:
     its writer closed it, or it was renamed in        as watch.py saw it
     it was renamed after its last write               its ctime is later than its mtime; both are
                                                       of the same file and the same clock
-    it did not change for ``settle`` seconds          two looks, by our own monotonic clock
+    it did not change for ``settle`` seconds          two looks, by our own monotonic clock; and
+                                                      nobody on this host has it open for writing
 
 Only the second one is sure: what was written in place and does not parse is given ``PATIENCE``
 seconds more.
@@ -28,6 +29,7 @@ from fjd.spool.names import Token, is_job, new_key, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 
+HELD = 60.0  # s after which a file counts as complete although somebody has it open for writing
 PATIENCE = 5.0  # s that a file which does not parse may still be in the making
 _STATS_PER_LOOK = 5000  # files looked at closely in one look: no look takes longer than a moment
 _SHARE = 0.05  # of the time that may be spent on listing a huge queue
@@ -190,14 +192,17 @@ class Inbox:
             heapq.heappush(self._open, item)
 
     def _settled(self, file: _File, name: str, now: float) -> bool:
+        path = f"{self.project.jobqueue}/{name}"
         try:
-            found = os.lstat(f"{self.project.jobqueue}/{name}")
+            found = os.lstat(path)
         except OSError:
             return False  # RACE: removed; the next listing says so
         if _renamed(found):
             return True
         quiet = file.quiet(found, now)
-        return quiet >= (self.timings.settle if found.st_size else PATIENCE)
+        if quiet < (self.timings.settle if found.st_size else PATIENCE):
+            return False
+        return quiet >= HELD or not files.being_written(path)
 
     # -- taking -------------------------------------------------------------------------------
 
