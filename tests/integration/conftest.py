@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Callable, Optional
 
 import pytest
 
@@ -24,38 +26,48 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         item.stash[FAILED] = report.failed
 
 
-def _closed(env: FjdEnv, request: pytest.FixtureRequest) -> Iterator[FjdEnv]:
-    try:
-        yield env
-    finally:
-        if request.node.stash.get(FAILED, True):
-            print(env.show())
-        env.close()
+@pytest.fixture
+def person() -> Person:
+    """Who runs the daemons."""
+    return usual_person()
 
 
 @pytest.fixture
-def env(request: pytest.FixtureRequest) -> Iterator[FjdEnv]:
+def make_env(request: pytest.FixtureRequest, person: Person) -> Iterator[Callable[..., FjdEnv]]:
+    """A function that makes homes, which are ended and checked afterwards."""
+    with ExitStack() as envs:
+
+        def make(who: Person = person, home: Optional[Path] = None) -> FjdEnv:
+            env = FjdEnv(who, home)
+            envs.callback(env.close)
+            envs.callback(_show, env, request.node)
+            return env
+
+        yield make
+
+
+def _show(env: FjdEnv, test: pytest.Item) -> None:
+    if test.stash.get(FAILED, True):
+        print(env.show())
+
+
+@pytest.fixture
+def env(make_env: Callable[..., FjdEnv]) -> FjdEnv:
     """An empty home; what was started in it is ended and checked afterwards."""
-    yield from _closed(FjdEnv(usual_person()), request)
+    return make_env()
 
 
 @pytest.fixture
-def plain() -> Person:
-    """A plain user, for what root may do and nobody else may."""
-    person = plain_person()
-    if person is None:
+def plain_env(make_env: Callable[..., FjdEnv]) -> FjdEnv:
+    """A home of a plain user, for what root may do and nobody else may."""
+    plain = plain_person()
+    if plain is None:
         pytest.skip("root's interpreters are for root only; run the tests as a plain user")
-    return person
-
-
-@pytest.fixture
-def plain_env(plain: Person, request: pytest.FixtureRequest) -> Iterator[FjdEnv]:
-    """An empty home of a plain user."""
-    yield from _closed(FjdEnv(plain), request)
+    return make_env(plain)
 
 
 @pytest.fixture
 def require_root() -> None:
-    """Skip where nothing can be mounted."""
+    """Skip where nothing can be mounted and nobody else's file can be made."""
     if os.geteuid():
-        pytest.skip("needs root (mount)")
+        pytest.skip("needs root")

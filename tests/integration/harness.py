@@ -75,7 +75,7 @@ class Person(NamedTuple):
 
 
 def _python_path() -> str:
-    return os.pathsep.join((str(CHECKOUT), os.path.dirname(configobj.__file__)))
+    return os.pathsep.join((str(CHECKOUT), str(Path(configobj.__file__).parents[1])))
 
 
 def _works(python: str) -> bool:
@@ -337,12 +337,14 @@ class FjdEnv:
 
     def put(self, name: str, data: Text, mode: int = 0o600) -> str:
         """Move a complete file into the queue, as ``mv`` does; return its path there."""
-        staged = self.root / "staged"
+        staged = self.home / ".staged"
         staged.write_bytes(
             data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
         )
         staged.chmod(mode)
         self.own(staged)
+        past = time.time() - 1.0  # so that it looks moved, however coarse the clock is
+        os.utime(staged, (past, past))
         path = f"{self.project.jobqueue}/{name}"
         os.rename(staged, path)
         return path
