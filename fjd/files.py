@@ -51,7 +51,7 @@ class DiskFull(FjdError):
 def full(error: OSError, path: str) -> DiskFull:
     """Say of an OSError that the disk is full."""
     why = "over quota" if error.errno == errno.EDQUOT else "the disk is full"
-    return DiskFull(why, where=path, remedy="make room; fjd waits and goes on by itself")
+    return DiskFull(why, where=path, remedy="make room")
 
 
 def listing(path: str, nudge: bool = False) -> Optional[list[str]]:

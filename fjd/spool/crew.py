@@ -93,9 +93,14 @@ class Post:
 
     def announce(self) -> None:
         """Announce an idle worker: make its pod, then publish the entry."""
-        files.make_directory(self.project.pod(self.worker))
+        pod = self.project.pod(self.worker)
+        files.make_directory(pod)
         target = self._at.path(self.project)
-        files.publish(self.project.staging(), target, self.card.dump(), sync=False)
+        try:
+            files.publish(self.project.staging(), target, self.card.dump(), sync=False)
+        except BaseException:
+            os.rmdir(pod)  # without an entry nobody fills it
+            raise
 
     def _move(self, to: Sighting) -> bool:
         if files.move(self._at.path(self.project), to.path(self.project)):
