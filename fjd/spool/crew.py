@@ -8,6 +8,7 @@ who and the heartbeat, its content (written once) the rest. Only the worker rena
 
 import _thread  # not threading, which a worker needs only later
 import json
+import os
 from typing import NamedTuple, Optional
 
 from fjd import files
