@@ -183,7 +183,9 @@ class Dispatcher:
             self._missing[member.worker] = missing - again
             for token in again:
                 member.hand.pop(token, None)
-                self._removed(token, member)
+            if again and self._lease.held(nudge=True):  # else whoever took over has them now
+                for token in again:
+                    self._removed(token, member)
 
     def _removed(self, token: Token, member: Member) -> None:
         ended = records.find(self.project, member.worker, token.key, token.attempt)
