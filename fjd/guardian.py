@@ -47,16 +47,23 @@ class Lifeline(NamedTuple):
         os.read(self.guardian, 1)
 
 
-def children(pid: int) -> list[int]:
-    """Return the children of a process (of all its threads)."""
-    found: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
-                found += [int(word) for word in file.read().split()]
-    except OSError:
-        return found  # it has just ended, or this kernel does not say
-    return found
+class Family:
+    """The children of a process with one thread, by a descriptor that is kept: asked per task."""
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1  # this kernel does not say
+
+    def pids(self) -> list[int]:
+        """Return who they are now."""
+        if self._fd < 0:
+            return []
+        try:
+            return [int(word) for word in os.pread(self._fd, 1 << 16, 0).split()]
+        except OSError:
+            return []  # the process has just ended
 
 
 def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
@@ -152,8 +159,9 @@ def _await(pid: int) -> None:
 
 def _kill_descendants() -> None:
     """Kill all children until there are none: each one's death may bring us its children."""
+    family = Family(os.getpid())
     while True:
-        below = children(os.getpid())
+        below = family.pids()
         for pid in below:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
 
 from fjd import bell, files
 from fjd.ears import Ears
-from fjd.guardian import AGAIN, Lifeline, children, guard
+from fjd.guardian import AGAIN, Family, Lifeline, guard
 from fjd.identity import Identity, hostname
 from fjd.scratch import Place, Stream
 from fjd.spool import names, pods
@@ -72,6 +72,7 @@ class Worker:
         self._syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
         self._out = Stream(scratch, "out", outputs[0])
         self._err = Stream(scratch, "err", outputs[1])
+        self._family = Family(os.getppid())
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
         self._said = self._nudged = 0.0
 
@@ -226,7 +227,7 @@ class Worker:
 
     def _renew_scratch(self) -> None:
         """Whatever escaped from the task is our guardian's child now, and may still print."""
-        if any(pid != os.getpid() for pid in children(os.getppid())):
+        if len(self._family.pids()) > 1:
             self._out.renew()
             self._err.renew()
 

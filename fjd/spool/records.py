@@ -29,6 +29,8 @@ from fjd.spool.project import Project
 
 Record = dict[str, Any]
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
 
 class Ledger:
     """The records of one writer."""
@@ -38,7 +40,7 @@ class Ledger:
 
     def write(self, record: Record) -> None:
         """Add one record with one write; on a full disk nothing is added (DiskFull)."""
-        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        line = _encode(record)
         self._file.append(line.encode("utf-8", "surrogateescape") + b"\n")
 
     def sync(self) -> None:
