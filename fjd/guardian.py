@@ -88,7 +88,7 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
         from fjd import libc  # here, because ctypes would hold up the worker
 
         libc.become_subreaper()
-        os.write(ready_write, b"!")
+        _tell_ready(ready_write)
         code = _watch(pid, beat_read, ears)
         _kill_descendants()
         clean()
@@ -96,6 +96,13 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
         os.close(ready_write)
         if code != AGAIN:
             return code
+
+
+def _tell_ready(ready: int) -> None:
+    try:
+        os.write(ready, b"!")
+    except BrokenPipeError:
+        return  # RACE: the worker has ended already; _watch says how
 
 
 def _child(work: Callable[[Lifeline], int], lifeline: Lifeline) -> int:
