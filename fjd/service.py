@@ -175,11 +175,10 @@ class Service:
             if dispatcher.crowded:
                 self._watch.disarm()  # in the thick of it an event per job costs more than a look
             self._ears.wait(self._quick)
-        elif self._watch.armed:
-            self._ears.wait(self.timings.poll)
-        else:
-            self._watch.arm()
+        elif not self._watch.armed and self._watch.arm():
             return True  # something may have come just before the watch was there
+        else:
+            self._ears.wait(self.timings.poll)
         return self._bell.drain()
 
     def leave(self) -> None:

@@ -197,8 +197,8 @@ class Inbox:
             found = os.lstat(path)
         except OSError:
             return False  # RACE: removed; the next listing says so
-        if _renamed(found):
-            return True
+        if _renamed(found) or Token.parse(name):
+            return True  # only a rename gives a file a token's name
         quiet = file.quiet(found, now)
         if quiet < (self.timings.settle if found.st_size else PATIENCE):
             return False
