@@ -11,7 +11,8 @@ import pytest
 
 from fjd.launchers import base, process, remote, screen
 from fjd.launchers.base import Order
-from fjd.launchers.remote import Errand, Errands, HostError, Reply, judge
+from fjd.launchers.errand import Errand, HostError, Reply
+from fjd.launchers.remote import Errands, judge
 from fjd.remoteconf import Host
 
 ORDER = Order(

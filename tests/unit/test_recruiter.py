@@ -16,8 +16,8 @@ from fjd import recruiter, roster
 from fjd.identity import Identity, hostname
 from fjd.launchers import hiring
 from fjd.launchers.base import Order
+from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.hiring import Batch, Hiring
-from fjd.launchers.remote import Errand, HostError, Reply
 from fjd.recruiter import Recruiter
 from fjd.remoteconf import Host
 from fjd.scripts import fjd_recruiter
