@@ -26,7 +26,7 @@ from fjd.spool.timings import Timings
 
 _HOT = 1.0  # s after the last event during which we look often
 _CREW_LOOK = 1.0  # s between two looks at the workers without a reason
-_RECOUNT = 5.0  # polls between two nudged looks at everything
+_RECOUNT = 5.0  # polls between two looks into all pods
 _CROWD = 50  # jobs
 _PATIENCE = 2.0  # s without any worker until we say so
 
@@ -72,7 +72,7 @@ class Dispatcher:
         self._ledger: Optional[records.Ledger] = None
         self._filer = Filer(self._cabinet, self._muster, self.totals, manner.retries)
         self._assigner = Assigner(project, lease, self._inbox, self._muster, self.totals, say)
-        self._crew_due = self._recount_due = 0.0
+        self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._missing: dict[str, set[Token]] = {}
         self._no_workers_since: Optional[float] = None
         self._told_no_workers = False
@@ -89,12 +89,15 @@ class Dispatcher:
         """
         now = self._clock()
         recount = now >= self._recount_due
-        active = self._filer.file_all(now, recount) | woken | bool(complete)
+        nudge = recount or now >= self._nudge_due
+        if nudge:
+            self._nudge_due = now + self.timings.nudge
+        active = self._filer.file_all(now, nudge) | woken | bool(complete)
         if woken or recount or now >= self._crew_due:
             self._crew_due = now + _CREW_LOOK
-            active |= self._muster.look(now, recount)
+            active |= self._muster.look(now, nudge)
             self._bury(now)
-        self._inbox.look(now, complete, recount)
+        self._inbox.look(now, complete, nudge)
         self._note_cancelled()
         if recount:
             self._recount_due = now + _RECOUNT * self.timings.poll

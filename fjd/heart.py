@@ -39,7 +39,7 @@ class Heart(threading.Thread):
     ) -> None:
         super().__init__(name="heart", daemon=True)
         self.buried = False
-        self.timings = timings
+        self.timings = self._own = timings
         self._post, self._lifeline, self._syncs, self._wake = post, lifeline, syncs, wake
         self._end = threading.Event()
         self._holder: Optional[lease.Holder] = None
@@ -59,6 +59,11 @@ class Heart(threading.Thread):
     def poll(self) -> float:
         """The longest time between two looks at the pod, in seconds."""
         return max(_LOOK_NEAR, self.timings.poll) if self.bell else self.timings.poll
+
+    @property
+    def nudge(self) -> float:
+        """How long to trust what the file system has cached of the pod, in seconds."""
+        return min(self.timings.nudge, self._own.nudge)
 
     def learn(self) -> None:
         """See who dispatches, and obey the timings."""

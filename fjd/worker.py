@@ -42,7 +42,6 @@ _SIGNALS = {
     signal.SIGUSR1: _GENTLY,
 }
 _FULL_PAUSE = 1.0  # s between two tries on a full disk
-_NUDGE = 2.0  # s between two looks that defeat the caches of NFS and SSHFS
 _QUIET = 0.1  # s: what is said sooner after the last line waits for the next one
 
 
@@ -153,7 +152,7 @@ class Worker:
     def _look(self) -> list[Held]:
         """Look into the pod; where no bell reaches us, past what the file system has cached."""
         now = time.monotonic()
-        nudge = not self._heart.bell and now - self._nudged >= _NUDGE
+        nudge = not self._heart.bell and now - self._nudged >= self._heart.nudge
         if nudge:
             self._nudged = now
         return self._insist(lambda: self._pod.look(nudge))

@@ -26,6 +26,7 @@ class Timings(NamedTuple):
         far_lease: the same for a worker on another host than the dispatcher's: even if the home
             is on a disk here, it is on a network there.
         poll: the longest wait between two looks where no bell and no event reach.
+        nudge: between two looks that defeat what NFS and SSHFS cache of a directory.
         settle: a job file written in place is complete when it did not change for so long.
     """
 
@@ -33,6 +34,7 @@ class Timings(NamedTuple):
     lease: float = 30.0
     far_lease: float = 90.0
     poll: float = 1.0
+    nudge: float = 5.0
     settle: float = 0.25
 
     @classmethod
@@ -46,7 +48,7 @@ class Timings(NamedTuple):
 
 
 LOCAL = Timings()
-NETWORK = Timings(lease=90.0, poll=0.5, settle=1.5)
+NETWORK = Timings(lease=90.0, poll=0.5, nudge=0.5, settle=1.5)
 
 
 def _unescape(path: str) -> str:
