@@ -3,7 +3,7 @@
 set -eu
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 if ! command -v fjd-recruiter >/dev/null; then
-    echo "fjd is not on your PATH; type: $(dirname "$PWD")/INSTALL --example" >&2
+    echo "no fjd on your PATH; type: export PATH=~/.local/bin:\$PATH   or first: ${PWD%/*}/INSTALL" >&2
     exit 6
 fi
 
