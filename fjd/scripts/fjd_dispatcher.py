@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         " fire the workers and end.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # `--det` would be passed on, and detach for ever
     )
     add = grammar.add_argument
     add("--project", metavar="P", help="the project (default: default)")
