@@ -35,7 +35,7 @@ COMMANDS = (
     "fjd log",
     "fjd retry",
 )
-OTHERS = {"--fast", "--scope", "--user"}  # of programs that are not fjd's
+OTHERS = {"--fast", "--quick", "--scope", "--user"}  # of programs that are not fjd's
 RECRUITERS_OWN = {"--id", "--launcher", "--session", "--log", "--cwd"}  # for fjd-worker
 
 RESULTS = [f"{n} squared is {n * n}" for n in range(10)]
@@ -273,8 +273,10 @@ def test_example_of_a_value_is_taken_as_it_stands() -> None:
 
 
 def test_tree_in_it_is_there() -> None:
-    """Every path that the section on development names."""
+    """Every path that the section on development names, and every benchmark."""
     paths = [line.split()[0] for line in block("Development", "fjd/scripts").splitlines()]
+    paths += [f"bench/{name}.py" for name in first_column("Speed")]
+    assert len(paths) > 15
     assert [path for path in paths if not (CHECKOUT / path).exists()] == []
 
 
