@@ -28,9 +28,8 @@ class Ears:
         self._poll = select.poll()
         self._poll.register(self._inlet, select.POLLIN)
         signal.set_wakeup_fd(self._outlet, warn_on_full_buffer=False)
-        for number in signals:
-            signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, self._wake_only)
+        self._before = {number: signal.signal(number, self._note) for number in signals}
+        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._wake_only)
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         self.heard.append(number)
@@ -62,7 +61,9 @@ class Ears:
         return ready
 
     def close(self) -> None:
-        """Give signals back to Python and close the pipe."""
+        """Give signals back to who had them before and close the pipe."""
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(-1)
         os.close(self._inlet)
         os.close(self._outlet)

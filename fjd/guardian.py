@@ -94,8 +94,11 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
         clean()
         os.close(beat_read)
         os.close(ready_write)
+        ears.close()
         if code != AGAIN:
             return code
+        if ears.heard:
+            return 0  # it was fired meanwhile
 
 
 def _tell_ready(ready: int) -> None:
@@ -122,28 +125,25 @@ def _watch(pid: int, beat: int, ears: Ears) -> int:
     """Wait for the worker's end; forward signals; kill it when it falls silent."""
     ears.listen(beat)
     last, lease = time.monotonic(), _FIRST_BEAT
-    try:
-        while True:
-            for ended, code in _reap():
-                if ended == pid:
-                    return code
-            for number in ears.heard:
-                os.kill(pid, signal.SIGUSR1 if number == signal.SIGUSR1 else signal.SIGTERM)
-            ears.heard.clear()
-            silence = time.monotonic() - last
-            if silence > lease:
-                os.kill(pid, signal.SIGKILL)
-                _await(pid)
-                return AGAIN
-            if beat in ears.wait(lease - silence + 0.01):
-                words = os.read(beat, 4096).split()
-                if words:
-                    last, lease = time.monotonic(), float(words[-1])
-                else:
-                    ears.ignore(beat)  # the worker is ending
-                    last, lease = time.monotonic(), _FIRST_BEAT
-    finally:
-        ears.close()
+    while True:
+        for ended, code in _reap():
+            if ended == pid:
+                return code
+        for number in ears.heard:
+            os.kill(pid, signal.SIGUSR1 if number == signal.SIGUSR1 else signal.SIGTERM)
+        ears.heard.clear()
+        silence = time.monotonic() - last
+        if silence > lease:
+            os.kill(pid, signal.SIGKILL)
+            _await(pid)
+            return AGAIN
+        if beat in ears.wait(lease - silence + 0.01):
+            words = os.read(beat, 4096).split()
+            if words:
+                last, lease = time.monotonic(), float(words[-1])
+            else:
+                ears.ignore(beat)  # the worker is ending
+                last, lease = time.monotonic(), _FIRST_BEAT
 
 
 def _reap() -> Iterator[tuple[int, int]]:

@@ -137,9 +137,11 @@ class Worker:
     def stop(self) -> int:
         """Give everything back and withdraw."""
         if self._heart.buried:
-            self._say(f"Worker {self.card.worker}: somebody gave up on me; starting over.")
+            again = not self._stop
+            then = "starting over" if again else "ending"
+            self._say(f"Worker {self.card.worker}: somebody gave up on me; {then}.")
             self._heart.stop()
-            return AGAIN
+            return AGAIN if again else 0
         self._insist(self._pod.take_down)
         self._heart.stop()
         self._insist(self._post.leave)
