@@ -79,10 +79,9 @@ class Assigner:
         return moved
 
     def _next_token(self, token: Token) -> Token:
-        """Return the name for the next assignment; no job ever has one name twice."""
-        self._serial += 1
-        serial = self._lease.epoch * 10**9 + self._serial
-        return token._replace(serial=max(serial, token.serial + 1))
+        """Return the name for the next assignment; serials rise, so no job has one name twice."""
+        self._serial = max(self._serial, token.serial, self._lease.epoch * 10**9) + 1
+        return token._replace(serial=self._serial)
 
     def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
         if not self._acceptable(waiting, now):
