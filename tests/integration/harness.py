@@ -209,6 +209,13 @@ class Daemon:
         wait_until(self._over, f"{self.name} ends", timeout, self.show)
         return self.process.returncode
 
+    def fired(self) -> bool:
+        """Wait for the end of a worker; True if it ended well.
+
+        It is told twice, and the second signal may reach its guardian on the last metre.
+        """
+        return self.ended() in (0, -signal.SIGTERM) and "withdrawn." in self.out
+
     def stop(self) -> int:
         """SIGTERM, and wait for the end."""
         self.signal(signal.SIGTERM)
@@ -343,8 +350,7 @@ class FjdEnv:
         )
         staged.chmod(mode)
         self.own(staged)
-        past = time.time() - 1.0  # so that it looks moved, however coarse the clock is
-        os.utime(staged, (past, past))
+        age(staged)
         path = f"{self.project.jobqueue}/{name}"
         os.rename(staged, path)
         return path
@@ -561,6 +567,12 @@ def _cmdline(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return "?"
+
+
+def age(path: Path) -> None:
+    """Let a file be a second old, so that it looks moved here, however coarse the clock is."""
+    past = time.time() - 1.0
+    os.utime(path, (past, past))
 
 
 def gone(pids: Iterable[int]) -> bool:

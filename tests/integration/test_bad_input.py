@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from harness import FjdEnv, Person, wait_until
+from harness import FjdEnv, Person, age, wait_until
 
 GOOD = "[control]\nexecutable: echo ran; :\n"
 
@@ -86,6 +86,7 @@ def test_huge_file(served: FjdEnv) -> None:
     with staged.open("wb") as file:
         file.write(GOOD.encode())
         file.truncate(100 << 20)
+    age(staged)
     served.own(staged)
     staged.rename(f"{served.project.jobqueue}/huge")
     check_rejected(served, "huge", "104857600 bytes", "1048576")
@@ -142,6 +143,7 @@ def test_foreign_file(require_root: None, plain_env: FjdEnv) -> None:
     staged = plain_env.root / "foreign"
     staged.write_text(GOOD)
     staged.chmod(0o644)
+    age(staged)
     staged.rename(f"{plain_env.project.jobqueue}/foreign")
     check_rejected(plain_env, "foreign", "it belongs to user 0")
 
@@ -264,9 +266,9 @@ def test_long_names(served: FjdEnv, length: int) -> None:
 
 def test_removed_while_queued(env: FjdEnv) -> None:
     """A job that is removed before it runs is cancelled, and this is said and recorded."""
-    dispatcher = env.serve()
+    dispatcher = env.serve(FJD_POLL="0.2")
     paths = [env.put(name, GOOD) for name in ("one", "two")]
-    dispatcher.says("no workers")
+    dispatcher.says("Found 2 job(s) and 0 worker(s)...")
     os.unlink(paths[0])
     dispatcher.says("one was removed before it ran: cancelled")
     env.worker()
@@ -275,15 +277,15 @@ def test_removed_while_queued(env: FjdEnv) -> None:
     assert env.record("one")["outcome"] == "cancelled"
 
 
-def test_own_pod_deleted(served: FjdEnv) -> None:
+def test_own_pod_deleted(env: FjdEnv) -> None:
     """A job that deletes its worker's pod harms nobody else; its own end counts."""
-    served.job("vandal", 'rm -rf "$FJD_HOME/default/jobpods/$FJD_WORKER"; :')
-    worker, dispatcher = served.daemons
+    worker, dispatcher = env.worker(), env.serve(FJD_POLL="0.2")
+    env.job("vandal", 'rm -rf "$FJD_HOME/default/jobpods/$FJD_WORKER"; :')
     dispatcher.says("vandal was removed while")
-    assert served.record("vandal")["outcome"] == "ok"
-    served.put("next", GOOD)
-    served.wait_for("next")
-    assert served.outcomes() == {"next": "ok"}
+    assert env.record("vandal")["outcome"] == "ok"
+    env.put("next", GOOD)
+    env.wait_for("next")
+    assert env.outcomes() == {"next": "ok"}
     assert worker.ids == [worker.id]
 
 
@@ -397,13 +399,16 @@ def fill(path: Path) -> None:
 
 
 def test_full_disk_at_the_start(small_env: FjdEnv) -> None:
-    """On a full disk a worker and a dispatcher say so in one line instead of a traceback."""
+    """On a full disk a worker and a dispatcher say so in one line, and start when there is room."""
     env = small_env
     assert env.run("fjd-dispatcher", "--status-only").code == 0
     fill(env.home / "ballast")
     for program in ("fjd-worker", "fjd-dispatcher"):
-        daemon = env.start(program)
-        daemon.asked = True
-        daemon.says("the disk is full")
-        assert "Traceback" not in daemon.err
+        done = env.run(program)
+        assert done.code == 6, done
+        assert "the disk is full; make room" in done.err
     os.unlink(env.home / "ballast")
+    env.worker()
+    env.serve()
+    env.put("job", GOOD)
+    env.wait_for("job")
