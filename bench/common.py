@@ -20,7 +20,7 @@ from types import FrameType, TracebackType
 from typing import Callable, NamedTuple, NoReturn, Optional
 
 from fjd import libc
-from fjd.guardian import Family
+from fjd.guardian import children
 from fjd.spool import names, records
 from fjd.spool.project import Project
 
@@ -187,7 +187,7 @@ class Bed:
 
 def descendants(pid: int) -> Iterator[int]:
     """Yield every process below one."""
-    for child in Family(pid).pids():
+    for child in children(pid):
         yield child
         yield from descendants(child)
 
@@ -196,7 +196,7 @@ def end_all(patience: float = 10.0) -> None:
     """Kill everything below us, and what comes to us when its parent dies."""
     until = time.monotonic() + patience
     while time.monotonic() < until:
-        for pid in Family(os.getpid()).pids():
+        for pid in children(os.getpid()):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -65,6 +65,20 @@ class Family:
         except OSError:
             return []  # the process has just ended
 
+    def close(self) -> None:
+        """Forget them."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process with one thread."""
+    family = Family(pid)
+    try:
+        return family.pids()
+    finally:
+        family.close()
+
 
 def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
     """Run ``work`` in a child, again while it asks for it; return its exit code.
@@ -166,9 +180,8 @@ def _await(pid: int) -> None:
 
 def _kill_descendants() -> None:
     """Kill all children until there are none: each one's death may bring us its children."""
-    family = Family(os.getpid())
     while True:
-        below = family.pids()
+        below = children(os.getpid())
         for pid in below:
             try:
                 os.kill(pid, signal.SIGKILL)
