@@ -3,8 +3,8 @@
 Three hosts of the tests' bed: the home lies on node1, dispatcher and worker run on node2 and node3,
 which both mount it with SSHFS's default caches. No event and no bell reaches anybody. Needs root.
 
-SFTP does not tell when a file was renamed, so what a person renames in has to settle there like what
-is written in place; what `fjd submit` renames in is known by its name. (NFS tells; see latency.py.)
+SFTP does not tell when a file was renamed, so what a person renames in has to settle there like
+what is written in place; what `fjd submit` renames in is known by its name. (NFS tells.)
 """
 
 from __future__ import annotations

@@ -57,6 +57,14 @@ class Pulse(threading.Thread):
         self.join()
 
 
+def taken(project: Project, who: str) -> ConfigError:
+    """Say that somebody else serves the project."""
+    return ConfigError(
+        f'{who} serves project "{project.name}" already',
+        remedy="stop that one first, or use another project",
+    )
+
+
 class Contest:
     """Watches somebody else's lease."""
 
@@ -87,10 +95,7 @@ class Contest:
             if who is None and lease.take():
                 return
             if who:
-                raise ConfigError(
-                    f'{who} serves project "{self._project.name}" already',
-                    remedy="stop that one first, or use another project",
-                )
+                raise taken(self._project, who)
             wait(_CONTEST)
 
 

@@ -13,7 +13,6 @@ from typing import Callable
 from fjd.errors import FjdError
 
 INTERRUPTED = 130
-BUG = 70
 
 
 def one_line(text: str) -> str:

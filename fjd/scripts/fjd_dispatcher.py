@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import Optional
 
 from fjd import __version__
 from fjd.api import Dispatcher
-from fjd.identity import hostname
-from fjd.launchers import process, screen
-from fjd.launchers.base import command, session_name
+from fjd.launchers.detaching import detach
 from fjd.muster import Muster
+from fjd.service import Contest, taken
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project
-from fjd.talk import run, warn_root
+from fjd.talk import run, say, warn_root
 
 PROGRAM = "fjd-dispatcher"
 EPILOG = """\
@@ -37,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # `--det` would be passed on, and detach for ever
     )
     add = grammar.add_argument
-    add("--project", metavar="P", help="the project (default: default)")
+    add("--project", metavar="P", help="the project (default: $FJD_PROJECT, or `default`)")
     add("--keep-running", action="store_true", help="serve on when there are no more jobs")
     add("--status-only", action="store_true", help="print one line about jobs and workers, and end")
     add("--callback", metavar="CMD", help="a shell command to run when all is done")
@@ -56,17 +54,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1000")
-    return value
+    if not (text.isascii() and text.isdigit() and int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1000")
+    return int(text)
 
 
 def _status(project: Project) -> int:
@@ -81,18 +81,12 @@ def _status(project: Project) -> int:
 
 
 def _detach(project: Project, words: Sequence[str]) -> int:
-    """Start the same command in a screen session (or as a process) and say where it is."""
-    name = f"dispatcher-{os.urandom(4).hex()}"
-    log = f"{project.screenlogs}/{name}.log"
-    inner = command(sys.executable, "fjd.scripts.fjd_dispatcher", words)
-    if screen.missing():
-        process.spawn(inner, log)
-        where = f"as a process ({screen.missing()})"
-    else:
-        session = session_name(f"{project.name}-dispatcher", hostname(), 0)
-        screen.open_session(session, f"{project.screenrcs}/{name}.rc", log, inner)
-        where = f"in the screen session {session}"
-    print(f'[{PROGRAM}] Detached on project "{project.name}", {where}; log: {log}')
+    """Start the same command where it outlives this terminal, and say where that is."""
+    who = Contest(project).look()
+    if who:
+        raise taken(project, who)
+    where = detach(project, words, lambda text: say(PROGRAM, text))
+    print(f'[{PROGRAM}] Detached on project "{project.name}", {where}')
     return 0
 
 

@@ -20,6 +20,7 @@ PROGRAM = "fjd-recruiter"
 _MOST = 10_000  # workers on one host
 _WIDTH = 80
 _HEADER = ("worker", "host", "state", "runs", "since", "seen")
+_SUMMARY = "Hire workers, fire them, and see who is there."
 _HIRE = """\
 Without N: one worker less than there are CPUs, at least one. Where the project has a remote.conf,
 that file decides, unless --local-only is given. Hiring again adds workers.
@@ -31,13 +32,17 @@ def _parser() -> argparse.ArgumentParser:
     add = shared.add_argument
     add("--project", metavar="P", help="the project (default: $FJD_PROJECT, or `default`)")
     add("--local-only", action="store_true", help="this machine alone, whatever remote.conf says")
+    add("--marker", help=argparse.SUPPRESS)  # given by another recruiter: see samehome.py
+    hiring = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = hiring.add_argument
     add("--curdir", metavar="DIR", help="where tasks start, on every host (default: here)")
     add("--nice", type=int, metavar="N", help="niceness of the hired workers and their tasks")
-    add("--marker", help=argparse.SUPPRESS)  # given by another recruiter: see samehome.py
-    parser = argparse.ArgumentParser(PROGRAM, description=__doc__, parents=[shared])
+    parser = argparse.ArgumentParser(PROGRAM, description=_SUMMARY, parents=[shared, hiring])
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="hire | fire | roster", required=True)
-    hire = verbs.add_parser("hire", parents=[shared], help="hire workers", description=_HIRE)
+    hire = verbs.add_parser(
+        "hire", parents=[shared, hiring], help="hire workers", description=_HIRE
+    )
     hire.add_argument("number", nargs="?", type=_number, metavar="N", help="how many")
     fire = verbs.add_parser("fire", parents=[shared], help="fire this project's workers")
     fire.add_argument("--gently", action="store_true", help="let each finish its task")

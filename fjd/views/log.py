@@ -229,7 +229,8 @@ def worker_log(project: Project, text: str) -> tuple[str, str]:
     if text in logs:
         near = [text]
     if len(near) != 1:
-        known = ", ".join((near or logs)[:5]) or "none"
+        some = (near or logs)[:5]
+        known = ", ".join(some) + (", ..." if len(near or logs) > len(some) else "") or "none"
         raise NothingToDo(
             f"{len(near) or 'no'} workers with a log begin with {text!r}",
             remedy=f"name one of: {known}",

@@ -112,7 +112,7 @@ def how(code: str) -> str:
         return f"killed by signal {code[3:]}"
     return {
         outcomes.TIMEOUT: "ran into its timeout",
-        outcomes.LOST: "lost: took its workers down",
+        outcomes.LOST: "lost with its worker",
     }.get(outcome, outcome)
 
 
