@@ -1,0 +1,116 @@
+"""The three classes for Python programs, detached dispatchers, and a person who looks in."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import FjdEnv, wait_until
+
+PROGRAM = """
+from fjd import Dispatcher, Recruiter
+ended = []
+assert Recruiter(num_workers=2).hire() == 0
+dispatcher = Dispatcher(callback=lambda: ended.append(True))
+code = dispatcher.run()
+print("ended", code, dispatcher.totals.done, dispatcher.totals.failed, ended)
+"""
+WORKER = "from fjd import Worker; raise SystemExit(Worker().run())"
+
+
+def python(env: FjdEnv, code: str) -> subprocess.Popen[str]:
+    """Run a Python program as the user of this home."""
+    return subprocess.Popen(
+        [env.person.python, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=env.cwd,
+        env=env.env,
+        start_new_session=True,
+        **env.person.as_user(),
+    )
+
+
+needs_screen = pytest.mark.skipif(not shutil.which("screen"), reason="GNU screen is not installed")
+
+
+def test_the_classes_hire_dispatch_and_fire(env: FjdEnv) -> None:
+    """A Python program does with three lines what the three commands do."""
+    env.job("good", "true")
+    env.job("bad", "false")
+    out, _ = python(env, PROGRAM).communicate(timeout=60)
+    assert "ended 1 1 1 [True]" in out
+    assert 'Hired 2 workers in project "default".' in out
+    assert 'Fired 2 workers in project "default".' in out
+
+
+def test_a_worker_in_a_python_program(env: FjdEnv) -> None:
+    """``Worker().run()`` serves until it is fired."""
+    worker = python(env, WORKER)
+    wait_until(env.sightings, "the worker is announced")
+    env.job("one", "true")
+    assert env.dispatch().code == 0
+    assert worker.wait(20) == 0
+
+
+def test_detach_tells_where_it_is_once_it_serves(env: FjdEnv) -> None:
+    """The command ends when its detached dispatcher holds the lease; that one does the work."""
+    (worker,) = env.workers(1)
+    worker.asked = True  # it is fired at the end
+    env.job("one", "true")
+    done = env.run("fjd_dispatcher", "--detach")
+    assert re.search(r'Detached on project "default", (in the screen|as a process)', done.out)
+    env.wait_for("one")
+    assert worker.ended() == 0
+    wait_until(lambda: not list(Path(env.project.dispatcher).iterdir()), "the dispatcher ended")
+    wait_until(lambda: not env.processes(), "its screen has ended")
+    assert list(Path(env.project.screenrcs).glob("dispatcher*")) == []
+
+
+def test_detach_refuses_where_somebody_serves(env: FjdEnv) -> None:
+    """A second dispatcher is refused in the foreground, not lost in a log."""
+    env.serve()
+    done = env.run("fjd_dispatcher", "--detach")
+    assert done.code == 6
+    assert 'serves project "default" already' in done.err
+
+
+@needs_screen
+def test_a_person_can_attach(env: FjdEnv) -> None:
+    """``screen -r`` shows what the worker says; detaching leaves it at work."""
+    with tempfile.TemporaryDirectory(prefix="fjd-s-", dir="/tmp") as screens:  # a short path
+        os.chown(screens, env.person.uid, env.person.gid)
+        env.env["SCREENDIR"] = screens
+        env.run("fjd_recruiter", "hire", "1")
+        (worker,) = env.sightings()
+        (session,) = os.listdir(screens)
+        master, slave = os.openpty()
+        os.fchown(slave, env.person.uid, env.person.gid)
+        person = subprocess.Popen(
+            ["screen", "-r", session],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**env.env, "TERM": "vt100"},
+            start_new_session=True,
+            **env.person.as_user(),
+        )
+        shown = b""
+        while f"Started with ID {worker}".encode() not in shown:
+            ready, _, _ = select.select([master], [], [], 20)
+            assert ready, shown
+            shown += os.read(master, 4096)
+        os.write(master, b"\x01d")
+        assert person.wait(20) == 0
+        os.close(master)
+        os.close(slave)
+        assert list(env.sightings()) == [worker]
+        assert "Fired 1 worker " in env.run("fjd_recruiter", "fire").out
