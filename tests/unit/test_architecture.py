@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -59,21 +60,23 @@ SPOOL_DIRECTORIES = (
 )
 
 
+@functools.cache  # the sources do not change meanwhile
 def tree(module: str) -> ast.Module:
     """Return what a module says."""
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
-def imports(module: str, everywhere: bool = True) -> Iterator[str]:
-    """Yield the modules that a module imports (``everywhere``: also inside functions)."""
-    top = tree(module)
+@functools.cache  # the sources do not change meanwhile
+def imports(module: str, everywhere: bool = True) -> frozenset[str]:
+    """Return the modules that a module imports (``everywhere``: also inside functions)."""
+    top, found = tree(module), set[str]()
     for node in ast.walk(top) if everywhere else top.body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in MODULES else node.module
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in MODULES else node.module for name in names}
+    return frozenset(found)
 
 
 def ours(module: str, everywhere: bool = True) -> set[str]:
