@@ -54,7 +54,7 @@ def test_natural_order_at_the_start(env: FjdEnv) -> None:
 def test_first_come_first_served(env: FjdEnv) -> None:
     """What comes later is run later, whatever its name."""
     env.worker()
-    dispatcher = env.serve(FJD_POLL="0.1")
+    dispatcher = env.dispatcher("--keep-running", "--interval", "0", FJD_POLL="0.1")
     env.job("m", HOLD)
     env.wait_file("began")
     names = ["z", "y", "x", "a"]

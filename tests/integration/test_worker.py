@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import FjdEnv, gone, wait_until
+from harness import FAST, FjdEnv, gone, wait_until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -517,3 +517,35 @@ def test_stopped(env: FjdEnv) -> None:
     assert (found.worker, found.code, found.token.attempt) == (worker.id, "ok", 2)
     assert found.token.crashes == 0, "a lease that ran out does not count against the job"
     assert [r["outcome"] for r in env.records("family")][-1:] == ["ok"]
+
+
+def test_frozen(env: FjdEnv) -> None:
+    """A worker that thaws after its job went elsewhere starts over; its attempt counts nothing."""
+    env.env.update(FAST)
+    frozen = env.worker()
+    dispatcher = env.serve()
+    env.job("job", f"echo $FJD_ATTEMPT >> tries; {HOLD}")
+    env.wait_file("began")
+    processes = [psutil.Process(frozen.pid), frozen.worker, *frozen.worker.children(recursive=True)]
+    first = frozen.id
+    for process in processes:
+        process.suspend()
+    try:
+        other = env.worker()
+        dispatcher.says(f"worker {first} on {os.uname().nodename} gave no sign of life for 2 s")
+        (env.cwd / "go").touch()
+        found = env.wait_for("job")["job"]
+    finally:
+        for process in processes:
+            process.resume()
+    assert found.token is not None
+    assert (found.worker, found.code, found.token.attempt) == (other.id, "ok", 2)
+    assert found.token.crashes == 0
+    wait_until(lambda: len(frozen.ids) == 2, "it starts over", 10.0, env.show)
+    assert frozen.id != first
+    assert len(env.of("job")) == 1
+    assert env.wait_file("tries").split() == ["1", "2"]
+    lost = [r for r in env.records("job") if r["outcome"] == "lost"]
+    assert [r["worker"] for r in lost] == [first]
+    env.job("next", "true")
+    env.wait_for("next")
