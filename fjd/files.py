@@ -39,7 +39,8 @@ _HINTS = frozenset(
     }
 )
 TRANSIENT = _HINTS - {errno.ENOENT, errno.EPERM}  # a file server in trouble; wait, try again
-_PAUSE_MAX = 2.0  # s between two tries at a rename that neither happens nor fails
+PATIENCE = 5.0  # s after which a rename that neither happens nor fails is the caller's trouble
+_PAUSE_MAX = 1.0  # s between two tries at a rename that neither happens nor fails
 
 Data = Union[bytes, bytearray, memoryview]
 
@@ -83,9 +84,10 @@ def move(source: str, target: str) -> bool:
     Raises:
         DiskFull: there is no room for the name; the file is still at ``source``.
         FileNotFoundError: the target's directory is gone; the file is still at ``source``.
-        OSError: what no retry can mend (permissions, another file system).
+        OSError: what no retry can mend (permissions, another file system), or what was still so
+            after ``PATIENCE``; the file is still at ``source``.
     """
-    pause = 0.01
+    pause, waited = 0.01, 0.0
     while True:
         try:
             os.rename(source, target)
@@ -93,7 +95,7 @@ def move(source: str, target: str) -> bool:
         except OSError as error:
             if error.errno in FULL:
                 raise full(error, target) from error
-            if error.errno not in _HINTS:
+            if error.errno not in _HINTS or waited >= PATIENCE:
                 raise
         there = listing(os.path.dirname(target), nudge=True)
         if there is not None and os.path.basename(target) in there:
@@ -104,6 +106,7 @@ def move(source: str, target: str) -> bool:
         if there is None:
             raise FileNotFoundError(errno.ENOENT, "no such directory", os.path.dirname(target))
         time.sleep(pause)
+        waited += pause
         pause = min(2 * pause, _PAUSE_MAX)
 
 

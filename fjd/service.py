@@ -45,7 +45,7 @@ class Pulse(threading.Thread):
         while not self._end.wait(self._seconds):
             try:
                 self.lost = not (self._lease.beat() and self._lease.held())
-            except OSError:
+            except (files.DiskFull, OSError):
                 continue  # the next beat may get through; until then others may take over
             if self.lost:
                 self._wake()
