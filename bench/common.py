@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Callable, NamedTuple, NoReturn, Optional
 
-from fjd import libc
-from fjd.guardian import children
 from fjd.spool import names, records
 from fjd.spool.project import Project
+from fjd.system import libc
+from fjd.worker.guardian import children
 
 LIMIT = 300.0  # s that any one command may take
 _FAST = "/dev/shm"

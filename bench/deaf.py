@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from fjd.identity import Identity
+from fjd.system.identity import Identity
 
 
 class _NoObserver:
@@ -29,7 +29,7 @@ def deafen() -> None:
     elsewhere = lambda self: False  # noqa: E731
     setattr(Identity, "is_here", elsewhere)  # noqa: B010  replaced for this process on purpose
     if "fjd.scripts.fjd_worker" not in sys.argv:
-        watch = importlib.import_module("fjd.watch")
+        watch = importlib.import_module("fjd.system.watch")
 
         def arm(self: object) -> bool:
             setattr(self, "_observer", _NoObserver())  # noqa: B010

@@ -14,16 +14,16 @@ import sys
 import time
 from typing import Callable, Optional
 
-from fjd import recruiter
-from fjd.dispatcher import Dispatcher as Engine
-from fjd.dispatcher import Manner
-from fjd.filer import Totals
-from fjd.progress import Progress
-from fjd.service import Service
+from fjd.dispatcher.dispatcher import Dispatcher as Engine
+from fjd.dispatcher.dispatcher import Manner
+from fjd.dispatcher.filer import Totals
+from fjd.dispatcher.progress import Progress
+from fjd.dispatcher.service import Service
+from fjd.recruiter import recruiter
 from fjd.spool import timings
 from fjd.spool.project import Project
 from fjd.talk import INTERRUPTED, run, say
-from fjd.worker import Terms, employ
+from fjd.worker.worker import Terms, employ
 
 
 class Recruiter:
@@ -66,7 +66,7 @@ class Dispatcher:
     Args:
         interval: at most one line of status in so many seconds.
         callback: a shell command, or a function without arguments, for when all is done.
-        keep_running, no_wait, retries: see ``fjd.dispatcher.Manner``.
+        keep_running, no_wait, retries: see ``fjd.dispatcher.dispatcher.Manner``.
     """
 
     def __init__(

@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Callable
 
-from fjd import files
 from fjd.errors import ConfigError
-from fjd.identity import hostname
 from fjd.launchers import process, screen
 from fjd.launchers.base import Child, command, session_name
 from fjd.spool import lease
 from fjd.spool.project import Project
+from fjd.system import files
+from fjd.system.identity import hostname
 
 _PATIENCE = 20.0  # s until the dispatcher must hold the lease
 _LOOK = 0.02

@@ -10,9 +10,9 @@ import signal
 import time
 from collections.abc import Sequence
 
-from fjd import processes
-from fjd.identity import Identity
 from fjd.spool.crew import Card
+from fjd.system import processes
+from fjd.system.identity import Identity
 
 PATIENCE = 3.0  # s for a worker to end its task (which has 2 s) and to give back what it holds
 LIMIT = 4.5  # s after which we stop trying to kill what does not die

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Optional, Union
 
 from fjd.errors import FjdError
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
 
 
 class Reply(NamedTuple):

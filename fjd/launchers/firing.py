@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable
 from typing import Callable, NamedTuple, Optional
 
-from fjd import bell, files, roster
-from fjd.identity import hostname
 from fjd.launchers import ending
 from fjd.spool import burial, crew, lease, names, pods, records
 from fjd.spool.crew import Card, Sighting
 from fjd.spool.project import Project
+from fjd.system import bell, files
+from fjd.system.identity import hostname
 
 _ROUNDS = 3  # looks for workers that came while others were being ended
 _GENTLE = 1.0  # s in which idle workers end
@@ -130,7 +130,7 @@ def _clear_rcs(project: Project, workers: set[str]) -> None:
     rest = {w for w in rcs - workers if w.rsplit("-", 2)[0] == here} - crew.sightings(
         project
     ).keys()
-    now = roster.server_now(project) if rest else 0.0
+    now = project.server_now() if rest else 0.0
     for worker in rest:
         try:
             age = now - os.stat(project.rc_file(worker)).st_mtime

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple, Optional
 
-from fjd import files
-from fjd.identity import hostname
 from fjd.launchers import process, screen
 from fjd.launchers.base import Child, Launcher, Order, free_slots, session_name
 from fjd.spool import crew, names, pods
 from fjd.spool.project import Project
+from fjd.system import files
+from fjd.system.identity import hostname
 
 LAUNCHERS: dict[str, Launcher] = {"screen": screen, "process": process}  # in order of preference
 

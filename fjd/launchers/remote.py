@@ -17,7 +17,7 @@ from typing import NamedTuple, Optional
 
 from fjd.launchers.base import command
 from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
 
 LOGINS = 8  # at a time: sshd refuses some of more than 10 (MaxStartups), and so does a jump host
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import subprocess
 
-from fjd import files
 from fjd.launchers.base import Order, worker_argv
 from fjd.launchers.process import spawn
+from fjd.system import files
 
 NAME = "screen"
 

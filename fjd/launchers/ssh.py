@@ -27,7 +27,7 @@ from paramiko.ssh_exception import (
 )
 
 from fjd.launchers.errand import Errand, HostError, Reply
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
 
 CONNECT = 10  # s for each step of a login
 TRIES = 3

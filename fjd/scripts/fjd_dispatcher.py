@@ -9,9 +9,9 @@ from typing import Optional
 
 from fjd import __version__
 from fjd.api import Dispatcher
+from fjd.dispatcher.muster import Muster
+from fjd.dispatcher.service import Contest, taken
 from fjd.launchers.detaching import detach
-from fjd.muster import Muster
-from fjd.service import Contest, taken
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project

@@ -9,9 +9,10 @@ import sys
 import time
 from typing import Optional
 
-from fjd import __version__, roster, talk
+from fjd import __version__, talk
 from fjd.errors import ConfigError, NothingToDo, UsageError
-from fjd.recruiter import Recruiter
+from fjd.recruiter import roster
+from fjd.recruiter.recruiter import Recruiter
 from fjd.spool import samehome
 from fjd.spool.project import Project
 

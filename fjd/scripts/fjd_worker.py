@@ -24,7 +24,7 @@ from fjd import __version__
 from fjd.errors import UsageError
 from fjd.spool.project import Project
 from fjd.talk import run, warn_root
-from fjd.worker import Terms, employ
+from fjd.worker.worker import Terms, employ
 
 PROGRAM = "fjd-worker"
 _OPTIONS = ("project", "cwd", "nice", "id", "launcher", "session", "log")

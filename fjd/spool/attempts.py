@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterator
 from typing import Optional
 
-from fjd import files
 from fjd.spool import lookup, records
 from fjd.spool.lookup import Found
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.records import Record
+from fjd.system import files
 
 STREAMS = ("out", "err")
 REMOVED = "removed"  # the state of a job whose file the user has removed

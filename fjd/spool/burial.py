@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from typing import Callable, Optional
 
-from fjd import files
 from fjd.spool import outcomes, pods, records
 from fjd.spool.crew import Sighting, unlist
 from fjd.spool.names import RUN, Result, Token
 from fjd.spool.project import Project
+from fjd.system import files
 
 CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 

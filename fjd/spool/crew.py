@@ -11,10 +11,10 @@ import json
 import os
 from typing import NamedTuple, Optional
 
-from fjd import files
-from fjd.identity import Identity
 from fjd.spool.names import Entry
 from fjd.spool.project import Project
+from fjd.system import files
+from fjd.system.identity import Identity
 
 
 class Sighting(NamedTuple):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fjd import files
 from fjd.spool import outcomes
 from fjd.spool.names import WHY, Result, Token
 from fjd.spool.project import Project
+from fjd.system import files
 
 SHARD = 1000  # files per directory
 

@@ -24,10 +24,10 @@ import time
 from collections import deque
 from typing import Callable, NamedTuple, Optional
 
-from fjd import files
 from fjd.spool.names import Token, is_job, new_key, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system import files
 
 HELD = 60.0  # s after which a file counts as complete although somebody has it open for writing
 PATIENCE = 5.0  # s that a file which does not parse may still be in the making

@@ -28,8 +28,8 @@ import re
 import stat
 from typing import NamedTuple, Optional, Union
 
-from fjd import inifile
 from fjd.errors import JobFileError
+from fjd.system import inifile
 
 LARGEST = 1 << 20  # bytes
 SECTIONS = ("control", "fjd")

@@ -14,11 +14,11 @@ import threading
 import time
 from typing import NamedTuple, Optional
 
-from fjd import files
-from fjd.identity import Identity
 from fjd.spool.names import is_number
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system import files
+from fjd.system.identity import Identity
 
 
 class Claim(NamedTuple):

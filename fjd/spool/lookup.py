@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
-from fjd import files
 from fjd.errors import UsageError
 from fjd.spool import filing, names, outcomes, pods
 from fjd.spool.names import WHY, Result, Token
 from fjd.spool.project import Project
+from fjd.system import files
 
 QUEUED = "queued"
 ASSIGNED = "assigned"

@@ -9,9 +9,9 @@ Every verb answers True (it happened through us) or False (somebody else was fir
 import os
 from typing import NamedTuple, Optional
 
-from fjd import files
 from fjd.spool.names import RUN, Result, Token, is_pod
 from fjd.spool.project import Project
+from fjd.system import files
 
 
 class Held(NamedTuple):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Optional
 
-from fjd import bell
-from fjd.identity import hostname
 from fjd.spool import crew, lease
 from fjd.spool.names import short_host
 from fjd.spool.project import Project
+from fjd.system import bell
+from fjd.system.identity import hostname
 
 
 class Dispatcher(NamedTuple):

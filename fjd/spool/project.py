@@ -10,10 +10,10 @@ import os
 import stat
 from typing import Optional
 
-from fjd import files
 from fjd.errors import ConfigError, NothingToDo
-from fjd.identity import hostname
 from fjd.spool.names import check_project, short_host
+from fjd.system import files
+from fjd.system.identity import hostname
 
 FORMAT = "fjd spool 1\n"
 INTRODUCTION = """\
@@ -178,6 +178,15 @@ class Project:
         """Return a fresh path for a file that is being written."""
         self._staged += 1
         return f"{self.tmp}/{os.getpid()}.{os.urandom(4).hex()}.{self._staged}"
+
+    def server_now(self) -> float:
+        """Return the time by the clock of the file system that holds the project."""
+        path = self.staging()
+        files.create(path, b"")
+        try:
+            return os.stat(path).st_mtime
+        finally:
+            files.remove(path)
 
     def pod(self, worker: str) -> str:
         """Return a worker's pod."""

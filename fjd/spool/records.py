@@ -24,8 +24,8 @@ import os
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from fjd import files
 from fjd.spool.project import Project
+from fjd.system import files
 
 Record = dict[str, Any]
 

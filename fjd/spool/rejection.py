@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fjd import files
 from fjd.spool.names import WHY, Token
 from fjd.spool.project import Project
+from fjd.system import files
 
 
 def reject(project: Project, path: str, token: Token, reason: str) -> bool:

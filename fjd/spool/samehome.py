@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import time
 
-from fjd import files
 from fjd.errors import ConfigError
-from fjd.identity import hostname
 from fjd.spool.names import check_project
 from fjd.spool.project import Project, home
+from fjd.system import files
+from fjd.system.identity import hostname
 
 WAIT = 3.0  # s until what one host made is seen by another, at most (NFS caches names)
 

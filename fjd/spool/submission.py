@@ -13,12 +13,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from fjd import files, libc
 from fjd.errors import ConfigError, FjdError, JobFileError
 from fjd.spool import filing, jobfile, lookup, names
 from fjd.spool.lookup import Found
 from fjd.spool.names import WHY, Result, Token
 from fjd.spool.project import Project
+from fjd.system import files, libc
 
 _FEW = 8  # up to so many files are synced one by one; beyond, the whole file system is at once
 

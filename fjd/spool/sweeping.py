@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-from fjd import files
 from fjd.spool import crew, pods
 from fjd.spool.names import WHY, is_pod
 from fjd.spool.project import Project
+from fjd.system import files
 
 LONGEST_WRITE = 24 * 3600.0  # s that a writer may take for one file
 OLD = 1.5 * LONGEST_WRITE  # s: more than that, or a file could be swept while it is written
@@ -24,7 +24,7 @@ def sweep(project: Project) -> None:
     """Remove old temporary files, reasons without a rejected job, and copies nobody runs."""
     _reasons(project)
     _copies(project)
-    now = _now(project)
+    now = project.server_now()
     base = os.path.dirname(project.tmp)
     for host in files.listing(base) or ():
         path = f"{base}/{host}"
@@ -55,15 +55,6 @@ def _copies(project: Project) -> None:
     for worker in files.listing(project.running) or ():
         if is_pod(worker) and worker not in there:
             pods.clear_running(project, worker)
-
-
-def _now(project: Project) -> float:
-    """Return the file server's clock."""
-    path = project.staging()
-    files.create(path, b"")
-    changed = _changed(path)
-    files.remove(path)
-    return changed or 0.0
 
 
 def _changed(path: str) -> Optional[float]:

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
-from fjd import files
 from fjd.spool import filing, lookup, outcomes, presence
 from fjd.spool.lookup import Found
 from fjd.spool.project import Project
+from fjd.system import files
 
 SCHEMA = "fjd.status/1"
 DONE = "done"

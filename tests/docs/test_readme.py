@@ -13,10 +13,12 @@ import pytest
 from readme_shell import BIN, Shell, plain
 from readme_text import CHECKOUT, TEXT, block, blocks, first_column
 
-from fjd import errors, inifile, remoteconf, talk
+from fjd import errors, talk
+from fjd.launchers import remoteconf
 from fjd.spool import jobfile
 from fjd.spool.project import DIRECTORIES
 from fjd.spool.timings import Timings
+from fjd.system import inifile
 
 # Shown in README, run elsewhere or by nobody.
 ELSEWHERE = {

@@ -27,10 +27,10 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 import configobj
 import psutil
 
-from fjd.identity import hostname
 from fjd.spool import crew, lookup
 from fjd.spool.names import short_host
 from fjd.spool.project import Project
+from fjd.system.identity import hostname
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLAIN = 7701  # the uid of a plain user, where the tests are run by root
@@ -81,7 +81,7 @@ def _python_path() -> str:
 def _works(python: str) -> bool:
     """Tell whether a plain user can run fjd with this interpreter."""
     person = Person(PLAIN, PLAIN, python)
-    words = [python, "-c", "import fjd.worker, fjd.scripts.fjd_dispatcher"]
+    words = [python, "-c", "import fjd.worker.worker, fjd.scripts.fjd_dispatcher"]
     env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _python_path()}
     try:
         done = subprocess.run(

@@ -17,13 +17,13 @@ from typing import Callable
 import psutil
 import pytest
 
-from fjd import files
-from fjd.identity import Identity
 from fjd.launchers import ending
 from fjd.spool import crew, pods
 from fjd.spool.crew import Card
 from fjd.spool.names import Token, new_key
 from fjd.spool.project import Project
+from fjd.system import files
+from fjd.system.identity import Identity
 
 REPO = Path(__file__).resolve().parents[2]
 NO_SCREEN = shutil.which("screen") is None

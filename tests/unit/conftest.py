@@ -15,10 +15,8 @@ from typing import Callable, Optional
 
 import pytest
 
-from fjd import files
-from fjd.dispatcher import Dispatcher, Manner
-from fjd.identity import Identity
-from fjd.progress import Progress
+from fjd.dispatcher.dispatcher import Dispatcher, Manner
+from fjd.dispatcher.progress import Progress
 from fjd.spool import names, pods, records
 from fjd.spool.burial import loss_record
 from fjd.spool.crew import Card, Post, Sighting, sightings
@@ -26,6 +24,8 @@ from fjd.spool.lease import Lease
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system import files
+from fjd.system.identity import Identity
 
 ELSEWHERE = Identity("elsewhere", "another boot", "pid:[1]", 7, 7)
 JOB = b"[control]\nexecutable: true\n"

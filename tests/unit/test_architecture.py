@@ -24,16 +24,13 @@ MODULES = {
 # own line allows (True: each other).
 LAYERS: list[tuple[str, bool]] = [
     ("errors", False),
-    ("identity libc bell ears", False),
-    ("talk files inifile watch processes", False),
-    ("remoteconf scratch", False),
+    ("talk", False),
+    ("system", True),
     ("spool", True),
-    ("guardian task heart roster progress", True),
-    ("attempt launchers muster", True),
-    ("pairing filer", True),
-    ("assigner", False),
-    ("worker dispatcher recruiter", False),
-    ("service", False),
+    ("launchers", True),
+    ("worker", True),
+    ("dispatcher", True),
+    ("recruiter", True),
     ("views", True),
     ("api", False),
     ("scripts", True),
@@ -44,14 +41,14 @@ LEVEL = {
     for name in names.split()
 }
 DOORS = {
-    "configobj": {"fjd.inifile"},
-    "watchdog": {"fjd.watch"},
-    "psutil": {"fjd.processes"},
+    "configobj": {"fjd.system.inifile"},
+    "watchdog": {"fjd.system.watch"},
+    "psutil": {"fjd.system.processes"},
     "fabric": {"fjd.launchers.ssh"},
     "paramiko": {"fjd.launchers.ssh"},
     "invoke": {"fjd.launchers.ssh"},  # a part of fabric
 }
-LONG = {"fjd.spool.jobfile", "fjd.worker"}  # modules that may be longer than a reader's patience
+LONG = {"fjd.spool.jobfile", "fjd.worker.worker"}  # they may be longer than a reader's patience
 LONGEST = 300
 ROLES = ("worker", "dispatcher", "recruiter")
 SPOOL_DIRECTORIES = (

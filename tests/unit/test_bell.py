@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import select
 
-from fjd import bell
-from fjd.bell import Bell
+from fjd.system import bell
+from fjd.system.bell import Bell
 
 
 def test_ring(home: str) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd.identity import Identity
 from fjd.spool import crew
 from fjd.spool.crew import Card, Sighting
 from fjd.spool.project import Project
+from fjd.system.identity import Identity
 
 if TYPE_CHECKING:
     from tests.unit.conftest import FakeWorker, Hire

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd import files
-from fjd.dispatcher import Dispatcher, Manner
+from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.errors import NoWorkers
-from fjd.identity import Identity
 from fjd.spool import crew, pods, records
 from fjd.spool.names import Result, Token
 from fjd.spool.project import Project
+from fjd.system import files
+from fjd.system.identity import Identity
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Bench, FakeWorker, Hire, Tools

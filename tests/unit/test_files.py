@@ -9,7 +9,7 @@ from typing import Callable
 
 import pytest
 
-from fjd import files
+from fjd.system import files
 
 Faults = Callable[..., "Calls"]
 

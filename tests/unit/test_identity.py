@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from fjd import identity as module
-from fjd.identity import Identity, start_ticks
+from fjd.system import identity as module
+from fjd.system.identity import Identity, start_ticks
 
 ME = Identity.of(os.getpid())
 

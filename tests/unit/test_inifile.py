@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fjd import inifile
 from fjd.errors import ConfigError, JobFileError
+from fjd.system import inifile
 
 HOSTILE = [
     "python example/ajob.py",

@@ -13,7 +13,7 @@ from fjd.launchers import base, process, remote, screen
 from fjd.launchers.base import Order
 from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.remote import Errands, judge
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
 
 ORDER = Order(
     project="p",

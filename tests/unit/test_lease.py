@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fjd.dispatcher.service import Contest
 from fjd.errors import ConfigError
-from fjd.identity import Identity
-from fjd.service import Contest
 from fjd.spool import lease as module
 from fjd.spool.lease import Claim, Lease, holder
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system.identity import Identity
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Clock, Tools

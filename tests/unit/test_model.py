@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from fjd.dispatcher import Manner
+from fjd.dispatcher.dispatcher import Manner
 from fjd.spool import filing
 from fjd.spool.names import Result, Token
 from fjd.spool.project import Project

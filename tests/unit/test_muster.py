@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd.identity import Identity
-from fjd.muster import Death, Member, Muster
+from fjd.dispatcher.muster import Death, Member, Muster
 from fjd.spool import crew
 from fjd.spool.crew import Sighting
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system.identity import Identity
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Clock, FakeWorker, Hire, Tools

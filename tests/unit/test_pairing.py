@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fjd import pairing
-from fjd.muster import Member
+from fjd.dispatcher import pairing
+from fjd.dispatcher.muster import Member
 from fjd.spool.crew import Sighting
 from fjd.spool.names import Token
 

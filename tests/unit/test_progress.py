@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd import progress as module
-from fjd.progress import Count, Progress
+from fjd.dispatcher import progress as module
+from fjd.dispatcher.progress import Count, Progress
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Clock

@@ -9,10 +9,10 @@ from typing import Callable
 
 import pytest
 
-from fjd import files
 from fjd.errors import ConfigError, FjdError, NothingToDo, UsageError
 from fjd.spool import project as module
 from fjd.spool.project import DIRECTORIES, FORMAT, Project
+from fjd.system import files
 
 
 def refusal(name: str = "p") -> str:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fjd import files
 from fjd.spool import records
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
+from fjd.system import files
 
 
 def written(project: Project, *found: records.Record) -> Path:

@@ -12,18 +12,18 @@ from typing import Optional
 
 import pytest
 
-from fjd import recruiter, roster
-from fjd.identity import Identity, hostname
 from fjd.launchers import hiring
 from fjd.launchers.base import Order
 from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.hiring import Batch, Hiring
-from fjd.recruiter import Recruiter
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
+from fjd.recruiter import recruiter, roster
+from fjd.recruiter.recruiter import Recruiter
 from fjd.scripts import fjd_recruiter
 from fjd.spool.crew import Card, Post
 from fjd.spool.names import RUN, Token, new_key
 from fjd.spool.project import Project
+from fjd.system.identity import Identity, hostname
 
 HERE = os.uname().nodename.split(".")[0]
 

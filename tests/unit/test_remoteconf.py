@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fjd import remoteconf
 from fjd.errors import ConfigError
-from fjd.remoteconf import Host
+from fjd.launchers import remoteconf
+from fjd.launchers.remoteconf import Host
 
 SEED = """[host1]
 name: localhost

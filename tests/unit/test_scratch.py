@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fjd import files, scratch
-from fjd.scratch import Place, Stream
+from fjd.system import files
+from fjd.system import place as places
+from fjd.system.place import Place
+from fjd.worker.scratch import Stream
 
 
 def stream(home: str, keep: int = 1000) -> Stream:
@@ -136,7 +138,7 @@ def test_left_by_the_dead(place: Place, monkeypatch: pytest.MonkeyPatch) -> None
     """What a killed process left is removed, what the living and the unknown have is not."""
     root = Path(place.path).parent
     world = place.path.rsplit("-", 1)[1]
-    ticks = scratch.start_ticks(1)
+    ticks = places.start_ticks(1)
     names = [f"{1 << 23}-5-{world}", f"1-{ticks}-{world}", f"1-{ticks}-1{world}", "notes", "²-²-0"]
     for name in names:
         (root / name).mkdir()

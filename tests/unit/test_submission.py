@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fjd import files
 from fjd.spool import lookup, pods, rejection, submission
 from fjd.spool.names import Result, Token, new_key, new_worker
 from fjd.spool.project import Project
+from fjd.system import files
 
 INI = "[control]\nexecutable: true\n"
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fjd.errors import NothingToDo
-from fjd.identity import Identity
 from fjd.spool import attempts, burial, lookup, pods, records
 from fjd.spool.crew import Card, Post
 from fjd.spool.filing import Cabinet
@@ -23,6 +22,7 @@ from fjd.spool.names import Result, Token, new_key, new_worker
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger, Record
 from fjd.spool.timings import LOCAL
+from fjd.system.identity import Identity
 from fjd.views import hints, log, status, status_text, terminal
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from typing import Callable, NamedTuple, Optional
 
-from fjd.assigner import Assigner
+from fjd.dispatcher.assigner import Assigner
+from fjd.dispatcher.filer import Filer, Totals
+from fjd.dispatcher.muster import Death, Member, Muster
+from fjd.dispatcher.progress import Count, Progress
 from fjd.errors import NoWorkers
-from fjd.filer import Filer, Totals
-from fjd.muster import Death, Member, Muster
-from fjd.progress import Count, Progress
 from fjd.spool import burial, outcomes, pods, records
 from fjd.spool.filing import Cabinet
 from fjd.spool.inbox import Inbox

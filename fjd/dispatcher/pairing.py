@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Optional
 
-from fjd.muster import Member
+from fjd.dispatcher.muster import Member
 from fjd.spool.names import Token
 
 AHEAD = 0.25  # s of work that lie ready in a pod

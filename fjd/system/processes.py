@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 import psutil
 
-from fjd.identity import Identity
+from fjd.system.identity import Identity
 
 
 def tree(pids: Iterable[int]) -> list[Identity]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Callable
 
-from fjd import bell, pairing
+from fjd.dispatcher import pairing
+from fjd.dispatcher.filer import Totals
+from fjd.dispatcher.muster import Member, Muster
 from fjd.errors import JobFileError
-from fjd.filer import Totals
-from fjd.files import DiskFull
-from fjd.muster import Member, Muster
 from fjd.spool import jobfile, pods
 from fjd.spool.inbox import Inbox, Waiting
 from fjd.spool.lease import Lease
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.rejection import reject
+from fjd.system import bell
+from fjd.system.files import DiskFull
 
 
 class Assigner:

@@ -18,8 +18,8 @@ import os
 import re
 from typing import NamedTuple
 
-from fjd import inifile
 from fjd.errors import ConfigError
+from fjd.system import inifile
 
 OPTIONS = ("name", "workers", "user", "port", "python", "nice")
 

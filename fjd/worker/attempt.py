@@ -8,14 +8,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional
 
-from fjd import files, task
-from fjd.ears import Ears
 from fjd.errors import JobFileError
-from fjd.scratch import Stream
 from fjd.spool import jobfile, outcomes
 from fjd.spool.names import Token
 from fjd.spool.pods import Pod
 from fjd.spool.records import Record
+from fjd.system import files
+from fjd.system.ears import Ears
+from fjd.worker import task
+from fjd.worker.scratch import Stream
 
 _VISIBLE = 1.0  # s: output and the start of a longer task are seen by others so late at most
 _CANNOT_START = 126  # exit code of what could not even be started, as shells have it

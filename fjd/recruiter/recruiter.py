@@ -12,17 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Callable, Optional
 
-from fjd import remoteconf, roster
 from fjd.errors import ConfigError, FjdError
-from fjd.identity import hostname
-from fjd.launchers import remote
+from fjd.launchers import remote, remoteconf
 from fjd.launchers.base import Launcher
 from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
 from fjd.launchers.hiring import LAUNCHERS, Batch, Hiring, default_number
 from fjd.launchers.remote import Errands
-from fjd.remoteconf import Host
+from fjd.launchers.remoteconf import Host
+from fjd.recruiter import roster
 from fjd.spool import crew, names, samehome
 from fjd.spool.project import Project
+from fjd.system.identity import hostname
 
 HIRE_LIMIT = 30.0  # s until a host must have answered; workers there have 20 s to come up
 FIRE_LIMIT = 20.0

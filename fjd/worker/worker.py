@@ -17,11 +17,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
 
-from fjd import bell, files
-from fjd.ears import Ears
-from fjd.guardian import AGAIN, Family, Lifeline, guard
-from fjd.identity import Identity, hostname
-from fjd.scratch import Place, Stream
 from fjd.spool import names, pods
 from fjd.spool.crew import Card, Post
 from fjd.spool.names import Token
@@ -29,9 +24,15 @@ from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
 from fjd.spool.timings import Timings, for_home
+from fjd.system import bell, files
+from fjd.system.ears import Ears
+from fjd.system.identity import Identity, hostname
+from fjd.system.place import Place
+from fjd.worker.guardian import AGAIN, Family, Lifeline, guard
+from fjd.worker.scratch import Stream
 
 if TYPE_CHECKING:
-    from fjd.attempt import Report
+    from fjd.worker.attempt import Report
 
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
@@ -89,8 +90,8 @@ class Worker:
         bell.ring(self._heart.bell)
 
     def _equip(self) -> None:
-        from fjd.attempt import Attempts
-        from fjd.heart import Heart
+        from fjd.worker.attempt import Attempts
+        from fjd.worker.heart import Heart
 
         project, card = self.project, self.card
         env = dict(os.environ, FJD_PROJECT=project.name, FJD_WORKER=card.worker)

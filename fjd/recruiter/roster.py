@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple, Optional
 
-from fjd import files
 from fjd.spool import crew, pods
 from fjd.spool.crew import Card, Sighting
 from fjd.spool.names import slot_of
@@ -60,19 +59,9 @@ def _rounded(seconds: Optional[float]) -> Optional[float]:
     return None if seconds is None else round(seconds, 3)
 
 
-def server_now(project: Project) -> float:
-    """Return the time by the clock of the file system that holds the project."""
-    path = project.staging()
-    files.create(path, b"")
-    try:
-        return os.stat(path).st_mtime
-    finally:
-        files.remove(path)
-
-
 def rows(project: Project) -> list[Row]:
     """Return everybody, ordered by host and slot; outdated on arrival, as any list of workers."""
-    now = server_now(project)
+    now = project.server_now()
     found = [_row(project, now, sighting, card) for sighting, card in crew.cards(project).values()]
     found.sort(key=lambda row: (row.host, slot_of(row.worker), row.worker))
     return found

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from typing import Callable, NamedTuple
 
-from fjd.ears import Ears
+from fjd.system.ears import Ears
 
 AGAIN = 75  # exit code of a worker that wants a successor with a new name
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
@@ -99,7 +99,7 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
         os.close(ready_read)
         ears = Ears(_SIGNALS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        from fjd import libc  # here, because ctypes would hold up the worker
+        from fjd.system import libc  # here, because ctypes would hold up the worker
 
         libc.become_subreaper()
         _tell_ready(ready_write)

@@ -13,18 +13,18 @@ import threading
 import time
 from typing import Callable, Optional
 
-from fjd import files
-from fjd.bell import Bell
-from fjd.dispatcher import Dispatcher
-from fjd.ears import Ears
+from fjd.dispatcher.dispatcher import Dispatcher
 from fjd.errors import ConfigError
-from fjd.scratch import Place
 from fjd.spool import lease as leases
 from fjd.spool.lease import Lease
 from fjd.spool.project import Project
 from fjd.spool.sweeping import sweep
 from fjd.spool.timings import Timings
-from fjd.watch import Watch
+from fjd.system import files
+from fjd.system.bell import Bell
+from fjd.system.ears import Ears
+from fjd.system.place import Place
+from fjd.system.watch import Watch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TROUBLE = 1.0  # s between two tries while the disk is full

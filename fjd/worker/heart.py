@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from fjd import files
-from fjd.guardian import Lifeline
 from fjd.spool import lease
 from fjd.spool.crew import Post
 from fjd.spool.timings import Timings
+from fjd.system import files
+from fjd.worker.guardian import Lifeline
 
 _SYNC = 1.0  # s: what a power cut may cost
 _LOOK_NEAR = 2.0  # s between two looks where the dispatcher's bell reaches us

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fjd.dispatcher.muster import Muster
 from fjd.errors import JobFileError
-from fjd.muster import Muster
 from fjd.spool import jobfile, outcomes
 from fjd.spool.filing import Cabinet
 from fjd.spool.names import Result
