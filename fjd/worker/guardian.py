@@ -9,7 +9,7 @@ When the worker has ended, however it ended (``kill -9`` too), the guardian kill
 that is left, in milliseconds and at no cost per task. A worker that was stopped (SIGSTOP, a
 file system that hangs) and could not beat for a whole lease is killed the same way, and a new
 worker with a new name takes its place; so is one that asks for it because it was buried.
-If the guardian is killed, the worker sees its pipe close and ends.
+If the guardian is killed, the worker sees its pipe close, takes its place, and ends.
 """
 
 # No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
@@ -45,6 +45,11 @@ class Lifeline(NamedTuple):
     def wait_until_guarded(self) -> None:
         """Return once the guardian catches what falls (immediately, but before the first task)."""
         os.read(self.guardian, 1)
+
+    def is_cut(self) -> bool:
+        """Tell whether the guardian is gone: its end of the pipe is closed."""
+        ready, _, _ = select.select([self.guardian], [], [], 0)
+        return bool(ready)
 
 
 class Family:
@@ -115,6 +120,13 @@ def guard(work: Callable[[Lifeline], int], clean: Callable[[], None]) -> int:
             return 0  # it was fired meanwhile
 
 
+def adopt() -> None:
+    """The guardian is gone: catch what falls in its place; it is killed when we end."""
+    from fjd.system import libc  # here, because ctypes would hold up a worker that starts
+
+    libc.become_subreaper()
+
+
 def _tell_ready(ready: int) -> None:
     try:
         os.write(ready, b"!")
@@ -132,6 +144,7 @@ def _child(work: Callable[[Lifeline], int], lifeline: Lifeline) -> int:
         sys.excepthook(*sys.exc_info())
         return 1
     finally:
+        _kill_descendants()
         sys.stdout.flush()
 
 

@@ -11,7 +11,6 @@ dispatcher takes notice and looks for a job.
 # No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
-import select
 import signal
 import sys
 import time
@@ -28,7 +27,7 @@ from fjd.system import bell, files
 from fjd.system.ears import Ears
 from fjd.system.identity import Identity, hostname
 from fjd.system.place import Place
-from fjd.worker.guardian import AGAIN, Family, Lifeline, guard
+from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt, guard
 from fjd.worker.scratch import Stream
 
 if TYPE_CHECKING:
@@ -170,13 +169,9 @@ class Worker:
             reason = _SIGNALS[signal.Signals(self._ears.heard.pop(0))]
             if self._stop != _NOW:
                 self._stop = reason
-        if not self._stop and self._orphaned():
+        if not self._stop and self._lifeline.is_cut():
+            adopt()
             self._stop = _NOW
-
-    def _orphaned(self) -> bool:
-        """Tell whether the guardian is gone: its end of the pipe is closed."""
-        ready, _, _ = select.select([self._lifeline.guardian], [], [], 0)
-        return bool(ready)
 
     def _should_stop(self) -> bool:
         self._listen()

@@ -260,8 +260,6 @@ class FjdEnv:
         unwanted = ("FJD_", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "COV_")
         env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
         env.update(FJD_HOME=str(self.home), TMPDIR=str(self.tmp), HOME=str(self.cwd))
-        if self.person.python == sys.executable:
-            return {**env, "PYTHONPATH": str(CHECKOUT)}
         return {**env, "PYTHONPATH": _python_path()}
 
     def own(self, path: str | os.PathLike[str]) -> None:

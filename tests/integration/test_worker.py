@@ -485,19 +485,17 @@ def test_fifth_crash(env: FjdEnv) -> None:
 
 
 def test_guardian_killed(env: FjdEnv) -> None:
-    """A worker whose guardian was killed ends its job and gives it back."""
+    """A worker whose guardian was killed ends its job with all below it, and gives it back."""
     worker = env.worker()
     dispatcher = env.serve()
-    pids = family(env)
-    pids.append(worker.worker.pid)
+    pids = [*family(env), worker.worker.pid]
     worker.kill()
-    wait_until(lambda: gone(pids[:2] + pids[3:]), "worker and job have ended", 5.0, env.show)
-    wait_until(lambda: env.sightings() == {}, "it has withdrawn", 5.0, env.show)
+    wait_until(lambda: gone(pids), "worker and job have ended", 5.0, env.show)
+    assert env.sightings() == {}
     (found,) = env.of("family")
     assert found.token is not None
-    assert (found.state, found.token.attempt) == ("queued", 2)
+    assert (found.state, found.token.attempt, found.token.crashes) == ("queued", 2, 0)
     dispatcher.stop()
-    os.kill(pids[2], signal.SIGKILL)  # without a guardian nobody could follow it
 
 
 def test_stopped(env: FjdEnv) -> None:
