@@ -10,7 +10,7 @@
                                                   cancelled
 
 In a key the file name is kept readable: bytes outside ``[A-Za-z0-9._+=@:-]``, and a leading dot
-or dash, become ``%XX``; what is longer than 64 characters is cut (``~`` marks the cut). A name
+or dash, become ``%XX``; what is longer than 150 characters is cut (``~`` marks the cut). A name
 that does not match its grammar is not ours: parsers answer None and the entry is left alone. What
 they do read they would spell the same way, so that the file can be found again.
 """
@@ -27,7 +27,7 @@ _PROJECT = _ALNUM | frozenset("._-")
 _PLAIN = frozenset(map(ord, _ALNUM | frozenset("._+=@:-")))
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _HEX = frozenset("0123456789abcdef")
-_STEM = 64
+_STEM = 150  # the longest result's name then has 250 bytes, and file systems take 255
 _TAIL = 12  # 60 random bits: a million jobs of one name meet once in two million projects
 _UNFINISHED = ("~", ".tmp", ".swp", ".part")
 
