@@ -30,8 +30,11 @@ def _visible(char: str) -> str:
 
 
 def say(program: str, text: str) -> None:
-    """Print one line of talk on stderr."""
-    print(f"[{program}] {one_line(text)}", file=sys.stderr, flush=True)
+    """Print one line of talk on stderr; that nobody can read it stops nobody."""
+    try:
+        print(f"[{program}] {one_line(text)}", file=sys.stderr, flush=True)
+    except OSError:
+        return
 
 
 def run(program: str, command: Callable[[], int]) -> int:

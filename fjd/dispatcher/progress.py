@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import Callable, NamedTuple, TextIO
 
@@ -42,7 +43,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Print one line of its own."""
         self._wipe()
-        print(f"{PROGRAM} {text}", file=self._out, flush=True)
+        self._print(f"{PROGRAM} {text}\n")
 
     def show(self, count: Count) -> None:
         """Show where things stand, if that is new and due."""
@@ -52,22 +53,20 @@ class Progress:
             return
         self._last, self._next = text, now + self._interval
         if not self._live:
-            print(f"{PROGRAM} {text}", file=self._out, flush=True)
+            self._print(f"{PROGRAM} {text}\n")
             return
         columns = shutil.get_terminal_size().columns
         shown = f"{PROGRAM} {text}"[: columns - 1]
-        print("\r" + shown.ljust(self._width), end="", file=self._out, flush=True)
+        self._print("\r" + shown.ljust(self._width))
         self._width = len(shown)
 
     def end(self) -> None:
         """Leave the terminal as it was."""
         self._wipe()
-        self._out.flush()
 
     def talk(self, say: Callable[[str], None], text: str) -> None:
         """Let somebody say something on a line of its own."""
         self._wipe()
-        self._out.flush()
         say(text)
 
     def _text(self, count: Count) -> str:
@@ -83,6 +82,15 @@ class Progress:
 
     def _wipe(self) -> None:
         if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=self._out)
+            self._print("\r" + " " * self._width + "\r")
             self._width = 0
             self._last = ""
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, end="", file=self._out, flush=True)
+        except OSError:
+            # Nobody reads it any more (`| head`); the jobs do not depend on that.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._out.fileno())
+            os.close(null)
