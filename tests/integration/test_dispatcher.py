@@ -208,6 +208,21 @@ def test_interval(env: FjdEnv) -> None:
     assert found_lines(done.out) == [(30, 1)]
 
 
+@pytest.mark.parametrize("pipe", ["| head -1", "2>&1 | head -1", ">&- 2>&-"])
+def test_nobody_reads(env: FjdEnv, pipe: str) -> None:
+    """That nobody reads what it says does not keep the dispatcher from its work."""
+    env.worker().asked = True
+    for name in ("1", "2", "bad"):
+        env.job(name, "sleep 0.2; exit 3;" if name == "bad" else "sleep 0.2; :")
+    command = f"{shlex.join(env.argv('fjd-dispatcher'))} {pipe}; echo ${{PIPESTATUS[0]}} > code"
+    subprocess.run(
+        ["bash", "-c", command], env=env.env, cwd=env.cwd, check=True, **env.person.as_user()
+    )
+    assert env.outcomes()["1"] == env.outcomes()["2"] == "ok"
+    assert len(env.filed()) == 3
+    assert (env.cwd / "code").read_text() == "1\n"
+
+
 @pytest.mark.parametrize("words", [["--retries", "x"], ["--interval", "-1"], ["--what"], ["now"]])
 def test_usage(env: FjdEnv, words: list[str]) -> None:
     """A command line that makes no sense ends with exit code 2."""

@@ -358,6 +358,22 @@ def test_script(env: FjdEnv) -> None:
     assert env.output("script.sh") == b"0 script.sh\nsame\n"
 
 
+def test_started_without_standard_files(env: FjdEnv) -> None:
+    """A worker whose standard files were closed gives its jobs theirs all the same."""
+    command = f"exec {shlex.join(env.argv('fjd-worker'))} <&- >&- 2>&-"
+    worker = subprocess.Popen(
+        ["sh", "-c", command], env=env.env, cwd=env.cwd, **env.person.as_user()
+    )
+    wait_until(env.sightings, "it is announced", on_timeout=env.show)
+    env.serve()
+    env.job("job", "readlink /proc/$$/fd/0; echo out; echo err >&2; :")
+    env.wait_for("job")
+    assert env.output("job") == b"/dev/null\nout\n"
+    assert env.output("job", "err") == b"err\n"
+    worker.terminate()
+    assert worker.wait(10.0) == 0
+
+
 # -- how a job is ended ---------------------------------------------------------------------------
 
 
