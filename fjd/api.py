@@ -22,8 +22,9 @@ from fjd.dispatcher.service import Service
 from fjd.recruiter import recruiter
 from fjd.spool import timings
 from fjd.spool.project import Project
+from fjd.system.workdir import directory
 from fjd.talk import INTERRUPTED, run, say
-from fjd.worker.worker import Terms, employ
+from fjd.worker.employment import Terms, employ
 
 
 class Recruiter:
@@ -48,7 +49,7 @@ class Recruiter:
             lambda text: print(f"[fjd-recruiter] {text}", flush=True),
             lambda text: say("fjd-recruiter", text),
             local_only=local_only,
-            cwd=curdir,
+            cwd=directory(curdir),
         )
 
     def hire(self, number: Optional[int] = None) -> int:
@@ -145,7 +146,7 @@ class Worker:
     """A worker in this process; see ``fjd-worker``."""
 
     def __init__(self, project: Optional[str] = None, curdir: str = "") -> None:
-        self._project, self._terms = Project.open(project), Terms(cwd=curdir)
+        self._project, self._terms = Project.open(project), Terms(cwd=directory(curdir))
 
     def run(self) -> int:
         """Work until fired; return the exit code."""

@@ -1,7 +1,7 @@
 """The edge: where talk is printed, and where an error becomes one line and an exit code.
 
 Exit codes: 0 all good; 1 some tasks failed; 2 usage; 3 no such job or nothing to do; 4 no workers
-or hosts unreachable; 5 timed out waiting; 6 environment or configuration wrong; 130 interrupted.
+or hosts unreachable; 6 environment or configuration wrong; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def say(program: str, text: str) -> None:
 
 def run(program: str, command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a user can cause never ends in a traceback."""
+    _open_streams()
     try:
-        code = command()
+        code = _code_of(command)
         sys.stdout.flush()
         return code
     except FjdError as error:
@@ -57,6 +58,26 @@ def run(program: str, command: Callable[[], int]) -> int:
         where = f" {error.filename!r}" if error.filename else ""
         say(program, f"the system refused{where}: {error.strerror or error}")
         return 6
+
+
+def _code_of(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SystemExit as end:  # argparse has printed its help
+        return end.code if isinstance(end.code, int) else 0
+
+
+def _open_streams() -> None:
+    """Let nothing of ours be opened in the place of a stream that the caller has closed."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def warn_root(program: str) -> None:

@@ -11,10 +11,10 @@ from typing import Callable
 from fjd.errors import ConfigError
 from fjd.launchers import process, screen
 from fjd.launchers.base import Child, command, session_name
-from fjd.spool import lease
 from fjd.spool.project import Project
 from fjd.system import files
 from fjd.system.identity import hostname
+from fjd.system.workdir import directory
 
 _PATIENCE = 20.0  # s until the dispatcher must hold the lease
 _LOOK = 0.02
@@ -30,37 +30,50 @@ def detach(project: Project, words: Sequence[str], talk: Callable[[str], None]) 
     name = f"dispatcher-{os.urandom(4).hex()}"
     log = f"{project.screenlogs}/{name}.log"
     inner = command(sys.executable, "fjd.scripts.fjd_dispatcher", words)
-    before = lease.holder(project)
-    epoch = before.claim.epoch if before else 0
+    inner = ["/bin/sh", "-c", 'cd -- "$0" && exec "$@"', directory(), *inner]
     why = screen.missing()
     if not why:
         session = session_name(f"{project.name}-dispatcher", hostname(), 0)
         rc = f"{project.screenrcs}/{name}.rc"
         child = screen.open_session(session, rc, log, inner)
-        code = _await(project, epoch, child)
+        failed = _await(log, child)
         files.remove(rc)  # screen has read it
-        if not code:
+        if not failed:
             return f"in the screen session {session}; log: {log}"
+        if not child.poll():
+            raise _ended(log)  # screen works; what ran in it did not
         why = f"screen failed: {_tail(log)}"
     talk(f"{why}; using a process of its own")
-    code = _await(project, epoch, process.spawn(inner, log))
-    if code:
-        raise ConfigError(f"the dispatcher ended: {_tail(log)}", where=log, remedy="see its log")
+    if _await(log, process.spawn(inner, log)):
+        raise _ended(log)
     return f"as a process; log: {log}"
 
 
-def _await(project: Project, epoch: int, child: Child) -> int:
-    """Wait until a newer dispatcher serves, or ours has ended; return its exit code (0: well)."""
+def _await(log: str, child: Child) -> bool:
+    """Wait until the dispatcher serves; True if it ended, or took too long, without that."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        code = child.poll()
-        if code is not None:
-            return code
-        holder = lease.holder(project)
-        if holder is not None and holder.claim.epoch > epoch:
-            return 0
+        over = child.poll() is not None
+        if _serves(log):
+            return False
+        if over:
+            return True
         time.sleep(_LOOK)
-    return 1
+    return True
+
+
+def _serves(log: str) -> bool:
+    """It says so once it holds the lease. (Screen's log may be a second late.)"""
+    try:
+        return b"Started on project" in files.read(log)
+    except OSError:
+        return False
+
+
+def _ended(log: str) -> ConfigError:
+    return ConfigError(
+        f"the dispatcher does not serve: {_tail(log)}", where=log, remedy="look into its log"
+    )
 
 
 def _tail(log: str) -> str:

@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 
 from fjd.launchers import ending
 from fjd.spool import burial, crew, lease, names, pods, records
-from fjd.spool.crew import Card, Sighting
+from fjd.spool.crew import Card
 from fjd.spool.project import Project
 from fjd.system import bell, files
 from fjd.system.identity import hostname
@@ -22,7 +22,6 @@ _GENTLE = 1.0  # s in which idle workers end
 _OLD_RC = 120.0  # s after which a configuration without a worker is nobody's
 
 Say = Callable[[str], None]
-Crew = dict[str, tuple[Sighting, Optional[Card]]]
 
 
 class Fired(NamedTuple):

@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from fjd.launchers.base import Order, worker_argv
+from fjd.spool.project import carried_home
 
 NAME = "process"
 
@@ -24,10 +25,12 @@ def spawn(argv: list[str], log: str) -> subprocess.Popen[bytes]:
     """Start a process that outlives us, beside its log, which takes all that it prints."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(log, flags, 0o600)
+    home = carried_home()  # absolute: the process starts in another directory
     try:
         return subprocess.Popen(
             argv,
             cwd=os.path.dirname(log),
+            env={**os.environ, **({"FJD_HOME": home} if home else {})},
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=subprocess.STDOUT,

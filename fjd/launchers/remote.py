@@ -6,7 +6,6 @@ costs one line and holds up nobody else.
 
 from __future__ import annotations
 
-import os
 import queue
 import re
 import shlex
@@ -49,12 +48,6 @@ def command_line(host: Host, words: Sequence[str], fjd_home: Optional[str]) -> s
     """Return the line for the shell over there, whatever shell that is."""
     ahead = ["env", f"FJD_HOME={fjd_home}"] if fjd_home else []
     return shlex.join(ahead + command(python_of(host), "fjd.scripts.fjd_recruiter", words))
-
-
-def carried_home() -> Optional[str]:
-    """Return what the other hosts must be told of our FJD_HOME (None: nothing)."""
-    value = os.environ.get("FJD_HOME")
-    return os.path.abspath(value) if value else None
 
 
 class Errands:

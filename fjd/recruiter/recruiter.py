@@ -21,7 +21,7 @@ from fjd.launchers.remote import Errands
 from fjd.launchers.remoteconf import Host
 from fjd.recruiter import roster
 from fjd.spool import crew, names, samehome
-from fjd.spool.project import Project
+from fjd.spool.project import Project, carried_home
 from fjd.system.identity import hostname
 
 HIRE_LIMIT = 30.0  # s until a host must have answered; workers there have 20 s to come up
@@ -218,7 +218,7 @@ class Recruiter:
         if not hosts:
             yield Errands([], self._transport)
             return
-        marker, home = samehome.leave(self.project), remote.carried_home()
+        marker, home = samehome.leave(self.project), carried_home()
         ahead = ["--project", self.project.name, "--local-only", "--marker", marker]
         lines = [remote.command_line(host, [*ahead, *words(host)], home) for host in hosts]
         errands = [Errand(host, line, limit) for host, line in zip(hosts, lines)]

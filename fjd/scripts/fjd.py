@@ -21,8 +21,8 @@ VERBS = {
     "retry": ("fjd.scripts.verb_retry", "put failed jobs back into the queue"),
 }
 _EXITS = """\
-exit codes: 0 all good, 2 usage, 3 no such job or nothing to do, 6 environment or configuration
-wrong, 130 interrupted
+exit codes: 0 all good, 2 usage, 3 no such job or nothing to do, 6 environment
+or configuration wrong, 130 interrupted
 """
 
 
@@ -33,7 +33,8 @@ def usage() -> str:
     lines += [
         "",
         "  fjd VERB --help shows what a verb takes; --project NAME chooses the queue",
-        "  (else $FJD_PROJECT, else default). Workers: fjd-recruiter; dispatching: fjd-dispatcher.",
+        "  (else $FJD_PROJECT, else default). fjd-recruiter hires and fires workers,",
+        "  fjd-dispatcher gives them the jobs.",
         "",
     ]
     return "\n".join(lines) + _EXITS

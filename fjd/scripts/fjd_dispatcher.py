@@ -12,6 +12,7 @@ from fjd.api import Dispatcher
 from fjd.dispatcher.muster import Muster
 from fjd.dispatcher.service import Contest, taken
 from fjd.launchers.detaching import detach
+from fjd.scripts.parsers import Parser
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project
@@ -19,17 +20,18 @@ from fjd.talk import run, say, warn_root
 
 PROGRAM = "fjd-dispatcher"
 EPILOG = """\
-exit codes: 0 all good; 1 some jobs failed; 2 usage; 4 no workers (with --no-wait); 6 environment
-or configuration wrong, or another dispatcher serves the project; 130 interrupted.
-Ctrl-C once: what runs is finished first. Twice: stop now. Nothing is lost either way."""
+exit codes: 0 all good; 1 some jobs failed; 2 usage; 4 no workers (with
+--no-wait); 6 environment or configuration wrong, or another dispatcher serves
+the project; 130 interrupted. Ctrl-C once: what runs is finished first. Twice:
+stop now. Nothing is lost either way."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's grammar."""
-    grammar = argparse.ArgumentParser(
+    grammar = Parser(
         PROGRAM,
-        description="Assign the jobs in a project's jobqueue/ to its workers; when all are done,"
-        " fire the workers and end.",
+        description="Assign the jobs in a project's jobqueue/ to its workers; when all are\n"
+        "done, fire the workers and end.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # `--det` would be passed on, and detach for ever
@@ -110,8 +112,7 @@ def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser().parse_args(words)
-    return run(PROGRAM, lambda: _dispatch(options, words))
+    return run(PROGRAM, lambda: _dispatch(parser().parse_args(words), words))
 
 
 if __name__ == "__main__":

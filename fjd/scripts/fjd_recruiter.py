@@ -10,11 +10,13 @@ import time
 from typing import Optional
 
 from fjd import __version__, talk
-from fjd.errors import ConfigError, NothingToDo, UsageError
+from fjd.errors import NothingToDo, UsageError
 from fjd.recruiter import roster
 from fjd.recruiter.recruiter import Recruiter
+from fjd.scripts.parsers import Parser
 from fjd.spool import samehome
 from fjd.spool.project import Project
+from fjd.system import workdir
 
 PROGRAM = "fjd-recruiter"
 
@@ -29,16 +31,16 @@ that file decides, unless --local-only is given. Hiring again adds workers.
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     add = shared.add_argument
     add("--project", metavar="P", help="the project (default: $FJD_PROJECT, or `default`)")
     add("--local-only", action="store_true", help="this machine alone, whatever remote.conf says")
     add("--marker", help=argparse.SUPPRESS)  # given by another recruiter: see samehome.py
-    hiring = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    hiring = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     add = hiring.add_argument
     add("--curdir", metavar="DIR", help="where tasks start, on every host (default: here)")
     add("--nice", type=int, metavar="N", help="niceness of the hired workers and their tasks")
-    parser = argparse.ArgumentParser(PROGRAM, description=_SUMMARY, parents=[shared, hiring])
+    parser = Parser(PROGRAM, description=_SUMMARY, parents=[shared, hiring])
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="hire | fire | roster", required=True)
     hire = verbs.add_parser(
@@ -56,35 +58,6 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MOST}")
     return int(text)
-
-
-def here() -> str:
-    """Return the working directory by the name that the user's shell has for it.
-
-    Behind a link (/home/ada -> /export/disk3/ada) only that name means the same on every host.
-    """
-    try:
-        physical = os.getcwd()
-    except FileNotFoundError:
-        raise ConfigError("the working directory was deleted", remedy="cd into another") from None
-    logical = os.environ.get("PWD", "")
-    if os.path.isabs(logical):
-        try:
-            if os.path.samefile(logical, physical):
-                return logical
-        except OSError:
-            return physical
-    return physical
-
-
-def _directory(given: Optional[str]) -> str:
-    path = os.path.abspath(os.path.join(here(), os.path.expanduser(given))) if given else here()
-    if not os.path.isdir(path):
-        raise ConfigError(
-            f"there is no directory {path} on this host, and tasks are to start in it",
-            remedy="make it, or choose another with --curdir",
-        )
-    return path
 
 
 def _say(text: str) -> None:
@@ -128,7 +101,7 @@ def _recruiter(project: Project, options: argparse.Namespace) -> Recruiter:
         _out,
         _say,
         local_only=getattr(options, "local_only", False),
-        cwd=_directory(getattr(options, "curdir", None)) if options.verb == "hire" else "",
+        cwd=workdir.directory(getattr(options, "curdir", "")) if options.verb == "hire" else "",
         nice=_nice(getattr(options, "nice", None)),
         ask_password=_ask if sys.stdin is not None and sys.stdin.isatty() else None,
     )
@@ -201,8 +174,7 @@ def _fit(text: str, width: int) -> str:
 
 def main(arguments: Optional[list[str]] = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(arguments)
-    return talk.run(PROGRAM, lambda: _run(options))
+    return talk.run(PROGRAM, lambda: _run(_parser().parse_args(arguments)))
 
 
 if __name__ == "__main__":

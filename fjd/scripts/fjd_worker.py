@@ -1,8 +1,9 @@
 """usage: fjd-worker [--project P] [options]
 
-Announce a worker in the project (`default` if none is given), run what the dispatcher assigns to
-it, and announce it again, until it is fired (SIGTERM, SIGHUP or Ctrl-C; SIGUSR1: after the task
-that runs now). `fjd-recruiter hire` starts workers with the options below.
+Announce a worker in the project (`default` if none is given), run what the
+dispatcher assigns to it, and announce it again, until it is fired (SIGTERM,
+SIGHUP or Ctrl-C; SIGUSR1: after the task that runs now). `fjd-recruiter hire`
+starts workers with the options below.
 
   --project P     the project to work for
   --cwd DIR       where tasks start (default: here)
@@ -21,10 +22,10 @@ import sys
 from typing import Optional
 
 from fjd import __version__
-from fjd.errors import UsageError
+from fjd.errors import ConfigError, UsageError
 from fjd.spool.project import Project
 from fjd.talk import run, warn_root
-from fjd.worker.worker import Terms, employ
+from fjd.worker.employment import Terms, employ
 
 PROGRAM = "fjd-worker"
 _OPTIONS = ("project", "cwd", "nice", "id", "launcher", "session", "log")
@@ -50,10 +51,12 @@ def _parse(arguments: list[str]) -> dict[str, str]:
 def _nice(text: Optional[str]) -> None:
     if text is None:
         return
+    if not (text.lstrip("-").isdecimal() and -20 <= int(text) <= 19):
+        raise UsageError(f"{text!r} is no niceness", remedy="give a number from -20 to 19")
     try:
         os.setpriority(os.PRIO_PROCESS, 0, int(text))
-    except (ValueError, OSError) as error:
-        raise UsageError(f"cannot take the niceness {text!r}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot take the niceness {text}: {error.strerror}") from error
 
 
 def _work(options: dict[str, str]) -> int:
@@ -66,13 +69,17 @@ def _work(options: dict[str, str]) -> int:
 def main(arguments: Optional[list[str]] = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    return run(PROGRAM, lambda: _command(words))
+
+
+def _command(words: list[str]) -> int:
     if "--help" in words or "-h" in words:
         print(__doc__, end="")
         return 0
     if "--version" in words:
         print(f"{PROGRAM} {__version__}")
         return 0
-    return run(PROGRAM, lambda: _work(_parse(words)))
+    return _work(_parse(words))
 
 
 if __name__ == "__main__":

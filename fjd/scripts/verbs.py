@@ -7,20 +7,12 @@ import io
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable
 
 from fjd import talk as edge
-from fjd.errors import UsageError
+from fjd.scripts.parsers import Parser
 
 PROGRAM = "fjd"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line like every other."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        raise UsageError(message, remedy=f"type: {self.prog} --help")
 
 
 def parser(verb: str, summary: str) -> Parser:
@@ -39,11 +31,7 @@ def run(made: Parser, action: Callable[[argparse.Namespace], int], argv: list[st
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale must not end a command
 
     def command() -> int:
-        try:
-            options = made.parse_args(argv)
-        except SystemExit as end:  # --help has been printed; the flush may still fail
-            return int(end.code or 0)
-        return action(options)
+        return action(made.parse_args(argv))
 
     return edge.run(PROGRAM, command)
 

@@ -14,7 +14,7 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
     state     where its token lies                           who moves it on
     queued    jobqueue/<any name> (a new submission)         dispatcher: assign, reject
               requeue/T                   (on its way back)  dispatcher: assign
-    assigned  jobpods/<worker>/T                             worker: accept; dispatcher: withdraw
+    assigned  jobpods/<worker>/T                             worker: accept; dispatcher: reassign
     running   jobpods/<worker>/T,run                         worker: commit, give back
                                                              dispatcher: bury
     ended     results/T,<worker>,<outcome>                   dispatcher: file (or requeue: retries)
@@ -22,9 +22,9 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
               failed/<shard>/T,<worker>,<outcome>            user: retry -> requeue/T
     rejected  rejected/T  and its reason in T.why            user: mv back
 
-Invariant: every job has exactly one token in jobqueue + requeue + jobpods + results + done +
-failed + rejected. Its filed name is what counts: key, attempt, worker and outcome stand in it.
-The record of that attempt (records.py) holds the details.
+Invariant: every job that nobody removed has exactly one token in jobqueue + requeue + jobpods +
+results + done + failed + rejected. Its filed name is what counts: key, attempt, worker and outcome
+stand in it. The record of that attempt (records.py) holds the details.
 
 States of a worker (``W`` = ``<host>-<slot>-<random>``, new for every process, never reused)
 
@@ -40,7 +40,7 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             is queued; submit reports success only after the last sync.
     assign     dispatcher   rename jobqueue/NAME or requeue/T -> jobpods/W/T'. Before: queued.
                             After: assigned; the next dispatcher finds it by listing the pod.
-    withdraw   dispatcher   rename jobpods/W/T -> jobpods/W2/T' or requeue/T. A worker that
+    reassign   dispatcher   rename jobpods/W/T -> jobpods/W2/T' or requeue/T. A worker that
                             accepts at the same moment wins or finds its source gone.
     accept     worker       rename jobpods/W/T -> jobpods/W/T,run; only then is it read and
                             started. Crash after it: bury.
@@ -54,7 +54,13 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             to requeue/T with the next attempt number. Seen again after a crash.
     reject     dispatcher   write T.why, then rename -> rejected/T. Crash between: a reason
                             without a token, removed at the next start.
-    retry      user, fjd    rename failed/<shard>/... -> requeue/T with the next attempt number.
+    retry      user, fjd    rename failed/<shard>/... -> requeue/T with the next attempt number;
+                            rejected/T -> jobqueue/ under a new key (it is submitted again), then
+                            unlink T.why. Crash between: a reason without a token, as above.
+    cancel     user         rm of a queued or assigned token. The dispatcher finds it gone from
+                            two listings and records the job as cancelled. Of one that was
+                            running the worker finds the source of its commit gone while its own
+                            entry stands: it says so, and the record of that attempt counts.
     announce   worker       mkdir jobpods/W, publish workerqueue/W,0. Crash between: an empty pod
                             without an entry, removed a lease later.
     beat       worker       rename W,n -> W,n+1; between workerqueue/ and workers/ to say idle or
@@ -64,7 +70,7 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             more crash; the fifth crash files it as lost); 3. rmdir jobpods/W.
                             Crash between: a pod without an entry; the next dispatcher goes on
                             with step 2 after a lease.
-    withdraw   worker       (its end) give back all, rmdir jobpods/W, then unlink the entry.
+    leave      worker       (its end) give back all, rmdir jobpods/W, then unlink the entry.
     lease      dispatcher   publish dispatcher/e<epoch>,<nonce>,<n>: the highest epoch holds,
                             the smallest nonce of two with the same. Two at once cost work and
                             lose nothing: every assignment is a rename with one winner.

@@ -23,20 +23,14 @@ Note = Callable[[records.Record], None]
 
 def loss_record(token: Token, worker: str, cause: str) -> records.Record:
     """Return the record of an attempt whose worker cannot write one any more."""
-    now = time.time()
     return {
-        "event": "end",
-        "job": token.job,
-        "key": token.key,
-        "task": 1,
-        "attempt": token.attempt,
-        "worker": worker,
+        **records.attempt(token, worker),
         "outcome": outcomes.LOST,
         "exit": None,
         "signal": None,
         "cause": cause,
         "start": None,
-        "end": now,
+        "end": time.time(),
         "seconds": None,
     }
 

@@ -47,6 +47,11 @@ def home() -> str:
     return os.path.abspath(os.environ.get("FJD_HOME") or os.path.expanduser("~/.fjd"))
 
 
+def carried_home() -> Optional[str]:
+    """Return what processes elsewhere must be told of our FJD_HOME (None: nothing)."""
+    return home() if os.environ.get("FJD_HOME") else None
+
+
 def _mkdir(path: str) -> None:
     try:
         files.make_directory(path)

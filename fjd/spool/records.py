@@ -24,12 +24,25 @@ import os
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.system import files
 
 Record = dict[str, Any]
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+def attempt(token: Token, worker: str) -> Record:
+    """Return what every line about an attempt says, ``end`` unless it is changed."""
+    return {
+        "event": "end",
+        "job": token.job,
+        "key": token.key,
+        "task": 1,
+        "attempt": token.attempt,
+        "worker": worker,
+    }
 
 
 class Ledger:
@@ -57,8 +70,8 @@ def lines(path: str) -> Iterator[Record]:
     """Yield the records of one file; a torn last line and what is no record are passed over."""
     try:
         file = open(path, "rb")  # noqa: SIM115  closed by the with below
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, IsADirectoryError):
+        return  # nobody's records
     with file:
         for line in file:
             if not line.endswith(b"\n"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from fjd.errors import ConfigError
 from fjd.system import files
 from fjd.system.identity import pid_namespace, start_ticks
 
@@ -29,17 +30,31 @@ class Place:
 
     def make(self) -> None:
         """Make the directory; where somebody else took the common name, use one of our own."""
-        os.makedirs(self._root, 0o700, exist_ok=True)
+        try:
+            self._make()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make a directory for temporary files: {error.strerror}",
+                where=self._root,
+                remedy="set TMPDIR to a directory that you may write to",
+            ) from error
+
+    def _make(self) -> None:
+        files.make_directory(self._root)
         found = os.lstat(self._root)
         ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         if not ours or found.st_mode & 0o077:
             self._root += "-" + os.urandom(4).hex()
             os.mkdir(self._root, 0o700)
-        os.makedirs(self.path, 0o700, exist_ok=True)
+        files.make_directory(self.path)
 
     def clear(self) -> None:
         """Remove the directory, and those of processes that were killed before they could."""
-        for name in files.listing(self._root) or ():
+        try:
+            names = files.listing(self._root) or []
+        except OSError:
+            return  # it was never made
+        for name in names:
             pid, _, rest = name.partition("-")
             ticks, _, world = rest.partition("-")
             if world != self._world or not (pid.isdigit() and ticks.isdigit()):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional
 
 from fjd.errors import JobFileError
-from fjd.spool import jobfile, outcomes
+from fjd.spool import jobfile, outcomes, records
 from fjd.spool.names import Token
 from fjd.spool.pods import Pod
 from fjd.spool.records import Record
@@ -87,12 +87,7 @@ class Attempts:
 
     def _blank(self, token: Token) -> Record:
         return {
-            "event": "end",
-            "job": token.job,
-            "key": token.key,
-            "task": 1,
-            "attempt": token.attempt,
-            "worker": self._pod.worker,
+            **records.attempt(token, self._pod.worker),
             "host": self._host,
             "pid": None,
             "outcome": outcomes.FAILED,

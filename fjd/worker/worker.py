@@ -14,20 +14,19 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Callable, TypeVar
 
-from fjd.spool import names, pods
+from fjd.spool import pods
 from fjd.spool.crew import Card, Post
 from fjd.spool.names import Token
 from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
-from fjd.spool.timings import Timings, for_home
+from fjd.spool.timings import Timings
 from fjd.system import bell, files
 from fjd.system.ears import Ears
-from fjd.system.identity import Identity, hostname
-from fjd.system.place import Place
-from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt, guard
+from fjd.system.identity import hostname
+from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt
 from fjd.worker.scratch import Stream
 
 if TYPE_CHECKING:
@@ -253,51 +252,3 @@ class Worker:
             self._said = now
         except OSError:
             return  # the terminal is gone (its screen was closed); SIGHUP says the same
-
-
-class Terms(NamedTuple):
-    """How a worker is kept.
-
-    Attributes:
-        id: its id ("" for a new one); a successor after a stall gets a new one anyway.
-        launcher, session, log: what keeps it, for the roster.
-        cwd: where its tasks start.
-    """
-
-    id: str = ""
-    launcher: str = ""
-    session: str = ""
-    log: str = ""
-    cwd: str = ""
-
-
-def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], int]) -> int:
-    """Run a worker under a guardian in this process until it is fired; return the exit code.
-
-    ``edge`` calls the worker's main function and turns its errors into one line and a code.
-    """
-    pace = for_home(project.root)
-    place = Place()
-    ids = [terms.id] if terms.id else []
-
-    def work(lifeline: Lifeline) -> int:
-        place.make()
-        worker = ids.pop() if ids else names.new_worker(hostname(), names.slot_of(terms.id))
-        card = Card(
-            worker=worker,
-            identity=Identity.of(os.getpid()),
-            guardian=Identity.of(os.getppid()),
-            launcher=terms.launcher,
-            session=terms.session,
-            log=terms.log,
-            bell=f"{place.path}/bell",
-            cwd=terms.cwd or os.getcwd(),
-            since=time.time(),
-        )
-        return edge(Worker(project, card, place.path, pace, lifeline).run)
-
-    def clean() -> None:
-        ids.clear()
-        place.clear()
-
-    return guard(work, clean)
