@@ -1,7 +1,10 @@
 """What the tests of the spool share: a project of one's own, a clock, a worker, job files.
 
-Nothing here starts a process or waits. A worker is played by ``FakeWorker``, which uses the same
-verbs as the real one.
+Nothing here starts a process or waits: whoever tries fails. A worker is played by ``FakeWorker``,
+which uses the same verbs as the real one.
+
+Each run tries other examples, so a run has few of them; more at once are tried with
+``pytest tests/unit --hypothesis-profile=thorough``.
 """
 
 from __future__ import annotations
@@ -9,11 +12,13 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from typing import Callable, Optional
+from typing import Callable, NoReturn, Optional
 
 import pytest
+from hypothesis import settings
 
 from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.dispatcher.progress import Progress
@@ -30,6 +35,14 @@ from fjd.system.identity import Identity
 ELSEWHERE = Identity("elsewhere", "another boot", "pid:[1]", 7, 7)
 JOB = b"[control]\nexecutable: true\n"
 PLACES = ("jobqueue", "requeue", "results", "done", "failed", "rejected")
+
+settings.register_profile("fjd", max_examples=50, deadline=None, database=None)
+settings.register_profile("thorough", settings.get_profile("fjd"), max_examples=1000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples are tried."""
+    settings.load_profile(config.getoption("--hypothesis-profile", None) or "fjd")
 
 
 class Clock:
@@ -102,19 +115,29 @@ def drop(project: Project, name: str, data: bytes = JOB, mode: int = 0o600) -> s
     return path
 
 
+def below(directory: str) -> Iterator[str]:
+    """Yield every file below a directory; it need not be there."""
+    try:
+        entries = list(os.scandir(directory))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from below(entry.path)
+        else:
+            yield entry.path
+
+
 def tokens(project: Project) -> dict[str, list[str]]:
     """Return every job in the spool, and where it lies: the invariant is one place for each."""
     found: dict[str, list[str]] = {}
-    for place in (*PLACES, "jobpods"):
-        for directory, _, files_here in os.walk(f"{project.root}/{place}"):
-            for name in files_here:
-                if not name.endswith(names.WHY):
-                    held = pods.parse(name)
-                    result = names.Result.parse(name)
-                    token = held.token if held else result.token if result else None
-                    job = token.job if token else name
-                    where = os.path.relpath(f"{directory}/{name}", project.root)
-                    found.setdefault(job, []).append(where)
+    for path in (p for place in (*PLACES, "jobpods") for p in below(f"{project.root}/{place}")):
+        name = os.path.basename(path)
+        if not name.endswith(names.WHY):
+            held = pods.parse(name)
+            result = names.Result.parse(name)
+            token = held.token if held else result.token if result else None
+            found.setdefault(token.job if token else name, []).append(path[len(project.root) + 1 :])
     return found
 
 
@@ -166,6 +189,20 @@ class Tools:
     def gone() -> Identity:
         """Return a process of this host that has ended: no pid is so large."""
         return Identity.of(1 << 23)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_starts() -> Iterator[None]:
+    """Let a test fail that starts a process; it belongs into tests/integration."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        pytest.fail("a unit test has started a process")  # no Exception, so nobody swallows it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", refuse)
+        for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
+            patch.setattr(os, name, refuse)
+        yield
 
 
 @pytest.fixture

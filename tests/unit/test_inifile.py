@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fjd.errors import ConfigError, JobFileError
@@ -128,7 +128,6 @@ def test_hostile_value(value: str) -> None:
         assert options(text) == {"executable": value, "last": "1"}
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\n")))
 def test_any_value(text: str) -> None:
     """A value of one line loses the blanks around it and nothing else."""
@@ -332,7 +331,6 @@ def test_long_lines_take_no_long_time(line: str) -> None:
             inifile.read(text, "f", ("control",))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text("[]control\ufeffaB:= \t\n\r#;'"))
 def test_any_text(text: str) -> None:
     """Any text is either read or complained about in our words."""

@@ -71,7 +71,6 @@ def test_minimal(section: str, end: str, mark: str) -> None:
     assert parse(f"{mark}[{section}]{end or chr(10)}executable: true{end}") == PLAIN
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(blacklist_categories=("Cs", "Cc"))), st.sampled_from([": ", "=", ":"]))
 def test_any_command(text: str, divider: str) -> None:
     """A command of one line comes back exactly as written."""
@@ -79,7 +78,6 @@ def test_any_command(text: str, divider: str) -> None:
     assert parse(f"[control]\nexecutable{divider}{command}\n").executable == command
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.binary(max_size=200)
     | st.binary(max_size=40).map(lambda tail: SEED + tail)
@@ -296,7 +294,6 @@ def test_no_duration(text: str) -> None:
         duration(text)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text("0123456789dhms:-. ", max_size=12) | st.text())
 def test_any_duration(text: str) -> None:
     """Any text is a length of time that a clock can wait for, or a ValueError."""

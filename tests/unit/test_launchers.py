@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -46,15 +45,6 @@ def test_worker_argv() -> None:
     nice = base.worker_argv(ORDER._replace(nice=-5), "screen")
     assert words(nice)[6:8] == ["--session", "p-node1-3"]
     assert words(nice)[-2:] == ["--nice", "-5"]
-
-
-def test_command_is_safe_from_the_working_directory(tmp_path: Path) -> None:
-    """A json.py where the user stands is not taken for Python's own, nor an fjd for ours."""
-    (tmp_path / "json.py").write_text("raise SystemExit('wrong json')")
-    (tmp_path / "fjd").mkdir()
-    argv = base.command(sys.executable, "fjd.scripts.fjd_recruiter", ["--version"])
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout[:14]) == (0, "fjd-recruiter "), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_model(home: str, tools: type[Tools]) -> None:
     run_state_machine_as_test(
         lambda: Spool(tools, next(numbers)),
         settings=settings(
-            max_examples=12,
+            max_examples=settings.default.max_examples // 6,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
@@ -234,7 +234,7 @@ RULES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_walk(home: str, tools: type[Tools], seed: int) -> None:
     """The same on long walks, in which what is usual happens more often."""
     dice, machine = random.Random(seed), Spool(tools, 0)

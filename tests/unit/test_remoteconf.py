@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fjd.errors import ConfigError
@@ -206,7 +206,6 @@ def test_no_twins(other: str) -> None:
     assert len(hosts(text)) == 2
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.text()
     | st.text("[host1]\nname: workers=23#\r").map(lambda text: SEED + text)
