@@ -19,7 +19,10 @@ setup(
     install_requires=["configobj>=5.0.9", "fabric>=3.2", "psutil>=5.9", "watchdog>=4.0"],
     extras_require={
         # pytest 9.2 makes xdist 3.8 ignore the marks of --dist loadgroup (pytest-xdist issue 1386)
-        "test": ["hypothesis", "mypy", "pytest<9.2", "pytest-timeout", "pytest-xdist", "ruff"],
+        "test": [
+            *("docutils", "hypothesis", "mypy", "pytest<9.2", "pytest-timeout", "pytest-xdist"),
+            "ruff",
+        ],
         "bench": ["hyperqueue"],
     },
     entry_points={
