@@ -202,11 +202,26 @@ def test_no_screen(home: Home) -> None:
 @needs_screen
 def test_screen_that_fails(home: Home) -> None:
     """A screen that cannot run is replaced by processes, and its own words are shown."""
-    done = home.run("hire", "2", SCREENDIR="/nonexistent/screens")
+    (home.base / "file").touch()
+    nowhere = str(home.base / "file" / "screens")  # below a file nobody can make a directory
+    done = home.run("hire", "2", SCREENDIR=nowhere)
     assert (0, hired(2)) == (done.returncode, done.stdout)
-    assert "Cannot access /nonexistent/screens" in done.stderr
+    assert done.stderr.count("screen failed") == 1
+    assert nowhere in done.stderr
     assert {"process"} == {card.launcher for card in home.cards()}
     assert fired(2) == home.run("fire").stdout
+    home.assert_clean()
+
+
+@pytest.mark.parametrize("screen", [pytest.param(True, marks=needs_screen), False])
+def test_everybody_is_there_when_hire_returns(home: Home, screen: bool) -> None:
+    """Who hires eight workers need not wait for any of them afterwards."""
+    done = home.run("hire", "8", **({} if screen else {"PATH": without_screen(home)}))
+    there = crew.sightings(home.project())
+    assert (0, hired(8)) == (done.returncode, done.stdout), done.stderr
+    assert len(there) == 8
+    assert {card.worker for card in home.cards()} == there.keys()
+    assert fired(8) == home.run("fire").stdout
     home.assert_clean()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -148,9 +149,52 @@ def test_errands() -> None:
         return Reply(0, errand.command, "")
 
     errands = Errands([Errand(HOST, str(n), 1.0) for n in range(20)], transport)
-    answers = {errand.command: answer for errand, answer in errands.answers()}
-    assert len(answers) == 20
+    heard = list(errands.answers())
+    answers = {errand.command: answer for errand, answer in heard}
+    assert len(heard) == len(answers) == 20
     assert str(answers["1"]) == "down; wake it"
     assert str(answers["2"]) == "ValueError: a bug in a library"
     assert answers["19"] == Reply(0, "19", "")
     assert errands.waiting == []
+
+
+class Crowded:
+    """A transport that notes who was asked and how many at once; nobody answers until ``open``."""
+
+    def __init__(self, full: int) -> None:
+        self.asked: list[str] = []
+        self.now = self.most = 0
+        self._lock, self._open = threading.Lock(), threading.Event()
+        self._full, self._wanted = threading.Event(), full
+
+    def __call__(self, errand: Errand, password: str | None) -> Reply:
+        """Answer once everybody may."""
+        with self._lock:
+            self.asked.append(errand.host.name)
+            self.now += 1
+            self.most = max(self.most, self.now)
+            if self.now == self._wanted:
+                self._full.set()
+        self._open.wait(20)
+        with self._lock:
+            self.now -= 1
+        return Reply(0, "", "")
+
+    def answer(self) -> None:
+        """Let everybody answer as soon as so many are being asked."""
+        assert self._full.wait(20), f"no more than {self.most} at a time"
+        self._open.set()
+
+
+@pytest.mark.parametrize(("hosts", "at_once"), [(20, 8), (3, 3)])
+def test_eight_logins_at_a_time(hosts: int, at_once: int) -> None:
+    """Of many hosts eight are asked at a time, for a server takes no more; each is asked once."""
+    others = set(threading.enumerate())
+    crowd = Crowded(at_once)
+    names = [f"node{n}" for n in range(hosts)]
+    errands = Errands([Errand(HOST._replace(name=n), "", 1.0) for n in names], crowd)
+    assert len(set(threading.enumerate()) - others) == at_once  # all of them: it starts no more
+    crowd.answer()
+    assert len(list(errands.answers())) == hosts
+    assert crowd.most == at_once
+    assert sorted(crowd.asked) == sorted(names)

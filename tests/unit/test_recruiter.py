@@ -122,13 +122,13 @@ class Hosts:
 
     def __init__(self, **answers: object) -> None:
         self.answers = answers
-        self.asked: dict[str, str] = {}
+        self.asked: list[tuple[str, str]] = []  # host and command, each time it was asked
         self.passwords: list[Optional[str]] = []
 
     def __call__(self, errand: Errand, password: Optional[str]) -> Reply:
         """Answer."""
         name = errand.host.name
-        self.asked[name] = errand.command
+        self.asked.append((name, errand.command))
         if password is not None:
             self.passwords.append(password)
             return Reply(0, f"[fjd-recruiter] {name} by password\n", "")
@@ -137,6 +137,11 @@ class Hosts:
             raise answer
         assert isinstance(answer, Reply)
         return answer
+
+    def command(self, name: str) -> str:
+        """Return what a host was asked, which must have been asked once."""
+        (command,) = [command for host, command in self.asked if host == name]
+        return command
 
 
 class Desk:
@@ -173,8 +178,9 @@ def test_hire_everywhere(project: Project) -> None:
         "Host node3: [fjd-recruiter] node3: fine",
     ]
     assert "9 is ignored" in desk.talk[0]
-    assert hosts.asked["node3"].endswith(" --curdir /work hire 3")
-    assert "--project p --local-only --marker marker-" in hosts.asked["node3"]
+    assert sorted(name for name, _ in hosts.asked) == ["node1", "node3"]
+    assert hosts.command("node3").endswith(" --curdir /work hire 3")
+    assert "--project p --local-only --marker marker-" in hosts.command("node3")
     assert os.listdir(f"{project.root}/tmp") == [os.path.basename(project.tmp)]
 
 
@@ -228,9 +234,9 @@ def test_fire_on_hosts_that_are_not_in_the_file(project: Project) -> None:
     hosts = Hosts()
     desk = Desk(project, hosts)
     assert desk.recruiter.fire(gently=True) == 0
-    assert sorted(hosts.asked) == ["node1.example.org", "node7"]
-    assert "--project p --local-only --marker marker-" in hosts.asked["node7"]
-    assert hosts.asked["node7"].endswith(" fire --gently")
+    assert sorted(name for name, _ in hosts.asked) == ["node1.example.org", "node7"]
+    assert "--project p --local-only --marker marker-" in hosts.command("node7")
+    assert hosts.command("node7").endswith(" fire --gently")
     assert desk.out[0] == 'No workers to fire in project "p".'
 
 
