@@ -171,7 +171,7 @@ class Muster:
         """Compare a hand with the pod; return what is in the hand and not in the pod."""
         held = pods.contents(self.project, member.worker, nudge)
         if held is None:
-            return []
+            return list(member.hand) if member.worker not in self._strays else []
         there = {item.token: item.accepted for item in held}
         missing = [token for token in member.hand if token not in there]
         for token, accepted in there.items():

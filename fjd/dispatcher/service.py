@@ -114,7 +114,7 @@ class Service:
         self._ears = Ears(_SIGNALS)
         path = f"{self._place.path}/dispatcher-{os.getpid()}.bell"
         self._bell = Bell(path)
-        self._ears.listen(self._bell.fd)
+        self._ears.listen(self._bell.fd, bell=True)
         self.lease = Lease(project, path, timings)
         self._watch = Watch(project.jobqueue, self._ears.wake)
         self._quick = min(0.05, timings.settle / 25)
@@ -122,7 +122,10 @@ class Service:
     def take_office(self) -> None:
         """Get the lease, or say who has it (ConfigError)."""
         Contest(self.project).win(self.lease, self._wait)
-        sweep(self.project)
+        try:
+            sweep(self.project)
+        except (files.DiskFull, OSError) as error:
+            self.talk(f"cannot sweep: {error}; going on")
 
     def _wait(self, seconds: float) -> None:
         self._ears.wait(seconds)
@@ -179,12 +182,12 @@ class Service:
         if dispatcher.hot:
             if dispatcher.crowded:
                 self._watch.disarm()  # in the thick of it an event per job costs more than a look
-            self._ears.wait(self._quick)
+            heard = self._ears.wait(self._quick)
         elif not self._watch.armed and self._watch.arm():
             return True  # something may have come just before the watch was there
         else:
-            self._ears.wait(self.timings.poll)
-        return self._bell.drain()
+            heard = self._ears.wait(self.timings.poll)
+        return self._bell.fd in heard
 
     def leave(self) -> None:
         """Give up the lease and clean up."""

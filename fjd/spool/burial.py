@@ -12,11 +12,8 @@ from typing import Callable, Optional
 
 from fjd.spool import outcomes, pods, records
 from fjd.spool.crew import Sighting, unlist
-from fjd.spool.names import RUN, Result, Token
+from fjd.spool.names import Token
 from fjd.spool.project import Project
-from fjd.system import files
-
-CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 
 Note = Callable[[records.Record], None]
 
@@ -81,9 +78,5 @@ def _release(
         note(loss_record(token, worker, cause))
     if not crashed or ended is not None:  # it had stopped the task itself, to give it back
         return pods.requeue(project, worker, held, pods.after_return(token))
-    again = pods.after_crash(token)
-    if again.crashes < CRASH_LIMIT:
-        return pods.requeue(project, worker, held, again)
-    result = Result(token, worker, outcomes.LOST)
-    files.move(f"{project.pod(worker)}/{token}{RUN}", f"{project.results}/{result}")
-    return 0
+    pods.crash(project, worker, held)
+    return token.crashes + 1 < pods.CRASH_LIMIT

@@ -31,7 +31,8 @@ from fjd.system import files
 
 HELD = 60.0  # s after which a file counts as complete although somebody has it open for writing
 PATIENCE = 5.0  # s that a file which does not parse may still be in the making
-_STATS_PER_LOOK = 5000  # files looked at closely in one look: no look takes longer than a moment
+_MOMENT = 0.02  # s for looking at files in one look, so that workers do not wait for it
+_ENOUGH = 2000  # files that are known to be complete; the others are looked at later
 _SHARE = 0.05  # of the time that may be spent on listing a huge queue
 _DIGITS = re.compile(r"(\d+)")
 
@@ -70,11 +71,11 @@ class Waiting(NamedTuple):
 class _File:
     """A new file and what we know of it."""
 
-    __slots__ = ("changed", "complete", "order", "seen")
+    __slots__ = ("changed", "complete", "order", "ready", "seen")
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.complete = False
+        self.complete = self.ready = False
         self.seen: Optional[tuple[int, int, int]] = None
         self.changed = 0.0
 
@@ -94,7 +95,7 @@ class Inbox:
     ) -> None:
         self.project, self.timings, self._clock = project, timings, clock
         self._files: dict[str, _File] = {}  # everything seen in jobqueue/
-        self._open: list[tuple[int, str]] = []  # heap: not yet known to be complete
+        self._open: list[tuple[float, int, str]] = []  # heap: to be looked at when, order, name
         self._ready: list[tuple[int, str, str]] = []  # heap: order, name, wrong
         self._back: deque[Waiting] = deque()
         self._back_names: set[str] = set()
@@ -109,7 +110,7 @@ class Inbox:
     @property
     def unsettled(self) -> bool:
         """Tell whether some file may still be in the making: look again soon."""
-        return bool(self._open)
+        return bool(self._open) and len(self._ready) < _ENOUGH
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -125,8 +126,10 @@ class Inbox:
             self._look_new(now, nudge)
             self._not_before = now + (self._clock() - began) / _SHARE
         for name in complete:
-            if name in self._files:
-                self._files[name].complete = True
+            file = self._files.get(name)
+            if file is not None:
+                file.complete = True
+                heapq.heappush(self._open, (now, file.order, name))
         self._settle(now)
 
     def _look_back(self, nudge: bool) -> None:
@@ -160,7 +163,7 @@ class Inbox:
             if name in strange:
                 heapq.heappush(self._ready, (self._count, name, strange[name]))
             else:
-                heapq.heappush(self._open, (self._count, name))
+                heapq.heappush(self._open, (now, self._count, name))
 
     def _scan(self, nudge: bool) -> tuple[set[str], dict[str, str]]:
         """Return what may be a job by its name, and why some of it cannot be one."""
@@ -177,32 +180,36 @@ class Inbox:
         return names, strange
 
     def _settle(self, now: float) -> None:
-        """Move what is complete from ``_open`` to ``_ready``, oldest first."""
-        still_open = []
-        for _ in range(min(len(self._open), _STATS_PER_LOOK)):
-            order, name = heapq.heappop(self._open)
+        """Move what is complete from ``_open`` to ``_ready``, oldest first, for a moment."""
+        end = self._clock() + _MOMENT
+        while self._open and self._open[0][0] <= now and len(self._ready) < _ENOUGH:
+            _, order, name = heapq.heappop(self._open)
             file = self._files.get(name)
-            if file is None or file.order != order:
-                continue  # it has vanished meanwhile
-            if file.complete or self._settled(file, name, now):
-                heapq.heappush(self._ready, (order, name, ""))
+            if file is None or file.order != order or file.ready:
+                continue  # it has vanished meanwhile, or was closed before its time
+            wait = 0.0 if file.complete else self._unsettled(file, name, now)
+            if wait:
+                heapq.heappush(self._open, (now + wait, order, name))
             else:
-                still_open.append((order, name))
-        for item in still_open:
-            heapq.heappush(self._open, item)
+                file.ready = True
+                heapq.heappush(self._ready, (order, name, ""))
+            if self._clock() > end:
+                return
 
-    def _settled(self, file: _File, name: str, now: float) -> bool:
+    def _unsettled(self, file: _File, name: str, now: float) -> float:
+        """Return in how many seconds to look at it again; 0 if it is complete."""
         path = f"{self.project.jobqueue}/{name}"
         try:
             found = os.lstat(path)
         except OSError:
-            return False  # RACE: removed; the next listing says so
+            return self.timings.settle  # RACE: removed; the next listing says so
         if _renamed(found) or Token.parse(name):
-            return True  # only a rename gives a file a token's name
+            return 0.0  # only a rename gives a file a token's name
         quiet = file.quiet(found, now)
-        if quiet < (self.timings.settle if found.st_size else PATIENCE):
-            return False
-        return quiet >= HELD or not files.being_written(path)
+        needed = self.timings.settle if found.st_size else PATIENCE
+        if quiet < needed:
+            return needed - quiet
+        return self.timings.settle if quiet < HELD and files.being_written(path) else 0.0
 
     # -- taking -------------------------------------------------------------------------------
 
@@ -253,7 +260,9 @@ class Inbox:
         if _renamed(found) or file.quiet(found, now) >= PATIENCE:
             return False
         file.complete = False
-        heapq.heappush(self._open, (file.order, name))
+        file.ready = False
+        wait = min(self.timings.settle, PATIENCE - file.quiet(found, now))
+        heapq.heappush(self._open, (now + wait, file.order, name))
         return True
 
 

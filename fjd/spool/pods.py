@@ -9,9 +9,12 @@ Every verb answers True (it happened through us) or False (somebody else was fir
 import os
 from typing import NamedTuple, Optional
 
+from fjd.spool import outcomes
 from fjd.spool.names import RUN, Result, Token, is_pod
 from fjd.spool.project import Project
 from fjd.system import files
+
+CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 
 
 class Held(NamedTuple):
@@ -70,14 +73,23 @@ def commit(project: Project, worker: str, token: Token, outcome: str) -> bool:
     return files.move(source, f"{project.results}/{Result(token, worker, outcome)}")
 
 
+def after_return(token: Token) -> Token:
+    """Return the name under which an attempt that was given back comes back."""
+    return token._replace(attempt=token.attempt + 1)
+
+
 def after_crash(token: Token) -> Token:
     """Return the name under which an attempt that took its worker down comes back."""
     return token._replace(attempt=token.attempt + 1, crashes=token.crashes + 1)
 
 
-def after_return(token: Token) -> Token:
-    """Return the name under which an attempt that was given back comes back."""
-    return token._replace(attempt=token.attempt + 1)
+def crash(project: Project, worker: str, held: Held) -> bool:
+    """Running -> queued with one more crash, or, at the limit, ended as lost."""
+    token = held.token
+    again = after_crash(token)
+    if again.crashes >= CRASH_LIMIT:
+        return commit(project, worker, token, outcomes.LOST)
+    return requeue(project, worker, held, again)
 
 
 class Pod:
@@ -91,7 +103,7 @@ class Pod:
         """Return the assignments, oldest first. A pod that was deleted is made again."""
         held = contents(self.project, self.worker, nudge)
         if held is None:
-            files.make_directory(self.path)
+            os.makedirs(self.path, 0o700, exist_ok=True)
         return held or []
 
     def accept(self, token: Token) -> bool:
@@ -110,6 +122,10 @@ class Pod:
         """Assigned or running -> queued; a running one comes back as the next attempt."""
         token = after_return(held.token) if held.accepted else held.token
         return requeue(self.project, self.worker, held, token)
+
+    def crash(self, token: Token) -> bool:
+        """Running -> queued: its attempt took the guardian down, and us with it."""
+        return crash(self.project, self.worker, Held(token, accepted=True))
 
     def take_down(self) -> None:
         """Give back whatever still lies here and remove the pod.
@@ -145,7 +161,11 @@ def remove_pod(project: Project, worker: str) -> bool:
 def clear_running(project: Project, worker: str) -> None:
     """Remove the copies of what a worker was running."""
     path = f"{project.running}/{worker}"
-    for name in files.listing(path) or ():
+    try:
+        names = files.listing(path) or []
+    except OSError:
+        names = []  # the job put something else in its place
+    for name in names:
         try:
             files.remove(f"{path}/{name}")
         except OSError:

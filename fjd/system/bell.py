@@ -19,13 +19,6 @@ class Bell:
         # Both ends: without a writer of its own the FIFO would be at end of file after each ring.
         self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def drain(self) -> bool:
-        """Take all rings at once; False if there was none."""
-        try:
-            return bool(os.read(self.fd, 65536))
-        except BlockingIOError:
-            return False
-
     def close(self) -> None:
         """Take the bell down."""
         os.close(self.fd)

@@ -22,6 +22,7 @@ class Ears:
 
     def __init__(self, signals: Iterable[int]) -> None:
         self.heard: list[int] = []
+        self._bells: set[int] = set()
         self._inlet, self._outlet = os.pipe()
         for fd in (self._inlet, self._outlet):
             os.set_blocking(fd, False)
@@ -37,9 +38,14 @@ class Ears:
     def _wake_only(self, number: int, frame: Optional[FrameType]) -> None:
         """A child ended; the byte in the pipe has said so."""
 
-    def listen(self, fd: int) -> None:
-        """Let ``wait`` end when ``fd`` becomes readable or is closed on the other side."""
+    def listen(self, fd: int, bell: bool = False) -> None:
+        """Let ``wait`` end when ``fd`` becomes readable or is closed on the other side.
+
+        What is in a bell is taken by ``wait`` itself: a ring ends one wait, not all that follow.
+        """
         self._poll.register(fd, select.POLLIN)
+        if bell:
+            self._bells.add(fd)
 
     def ignore(self, fd: int) -> None:
         """Do not listen to ``fd`` any more."""
@@ -58,6 +64,8 @@ class Ears:
         if self._inlet in ready:
             ready.remove(self._inlet)
             os.read(self._inlet, 4096)
+        for fd in self._bells.intersection(ready):
+            os.read(fd, 65536)
         return ready
 
     def close(self) -> None:

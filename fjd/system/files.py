@@ -146,6 +146,7 @@ def create(path: str, data: Data, mode: int = 0o600, sync: bool = False) -> None
         raise
     try:
         try:
+            os.fchmod(fd, mode)  # whatever the umask
             write_all(fd, data, path)
             if sync:
                 os.fsync(fd)

@@ -56,8 +56,8 @@ class Watch:
         """Start; look at the directory once more afterwards. False: no events to be had here."""
         if self._observer is not None:
             return True
-        observer = Observer(generate_full_events=True)
         try:
+            observer = Observer(generate_full_events=True)
             observer.schedule(
                 self._handler, self._path, event_filter=[FileClosedEvent, FileMovedEvent]
             )

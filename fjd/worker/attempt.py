@@ -80,7 +80,7 @@ class Attempts:
             report = self._failed(record, str(error))
         finally:
             if copy:
-                files.remove(copy)
+                self._remove_copy(copy)
         record["end"] = time.time()
         record["seconds"] = round(time.monotonic() - began, 6)
         return report
@@ -114,16 +114,24 @@ class Attempts:
         """Give the job a readable copy of its file under its own name."""
         path = f"{self._copies}/{name}"
         mode = 0o700 if script else 0o600
-        for _ in range(2):
+        for _ in range(3):
             try:
                 files.create(path, data, mode)
                 return path
             except FileNotFoundError:
-                files.make_directory(self._copies)
-            except FileExistsError:
-                files.remove(path)  # the last attempt ended before it could remove its copy
+                os.makedirs(self._copies, 0o700, exist_ok=True)
+            except NotADirectoryError:
+                files.move(self._copies, self._pod.project.staging())
+            except FileExistsError:  # an attempt was killed, or left something else in its place
+                files.move(path, self._pod.project.staging())
         files.create(path, data, mode)
         return path
+
+    def _remove_copy(self, path: str) -> None:
+        try:
+            files.remove(path)
+        except OSError:
+            return  # the job put something else in its place; the next one moves it away
 
     def _touch(self, job: jobfile.Job) -> None:
         """Create the log file, so that the job can append to it, as it always was in fjd."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
+_ORPHANED = "its worker lost its guardian"
 _SIGNALS = {
     signal.SIGTERM: _NOW,
     signal.SIGHUP: _NOW,
@@ -60,7 +61,7 @@ class Worker:
         self._stop = ""
         self._ears = Ears(_SIGNALS)
         self._bell = bell.Bell(card.bell)
-        self._ears.listen(self._bell.fd)
+        self._ears.listen(self._bell.fd, bell=True)
         self._ears.listen(lifeline.guardian)
         self._post, self._pod = Post(project, card), Pod(project, card.worker)
         self._ledger = Ledger(project, card.worker)
@@ -112,9 +113,8 @@ class Worker:
         self.start()
         while not self._should_stop():
             if not self.tick():
-                sys.stdout.flush()
+                self._flush()
                 self._ears.wait(self._heart.poll)
-                self._bell.drain()
         return self.stop()
 
     def tick(self) -> bool:
@@ -166,11 +166,12 @@ class Worker:
     def _listen(self) -> None:
         while self._ears.heard:
             reason = _SIGNALS[signal.Signals(self._ears.heard.pop(0))]
-            if self._stop != _NOW:
+            if self._stop in ("", _GENTLY):
                 self._stop = reason
         if not self._stop and self._lifeline.is_cut():
             adopt()
-            self._stop = _NOW
+            self._stop = _ORPHANED
+            self._ears.ignore(self._lifeline.guardian)  # it would end every wait from now on
 
     def _should_stop(self) -> bool:
         self._listen()
@@ -181,7 +182,7 @@ class Worker:
         self._listen()
         if self._heart.buried:
             return "its worker was given up, and the job runs elsewhere"
-        return _NOW if self._stop == _NOW else ""
+        return "" if self._stop == _GENTLY else self._stop
 
     # -- one task -----------------------------------------------------------------------------
 
@@ -192,10 +193,16 @@ class Worker:
         report.record.update(self._insist(self._attempts.finish_output))
         self._insist(lambda: self._ledger.write(report.record))
         if report.record.get("returned") and not self._heart.buried:
-            self._insist(lambda: self._pod.give_back(Held(token, accepted=True)))
+            self._insist(lambda: self._return(token))
         else:
             self._commit(token, report)
         self._renew_scratch()
+
+    def _return(self, token: Token) -> bool:
+        """Give a stopped task back; what took our guardian down may have done it on purpose."""
+        if self._stop == _ORPHANED:
+            return self._pod.crash(token)
+        return self._pod.give_back(Held(token, accepted=True))
 
     def _commit(self, token: Token, report: "Report") -> None:
         if self._insist(lambda: self._pod.commit(token, report.code)):
@@ -244,11 +251,17 @@ class Worker:
                 self._ears.wait(_FULL_PAUSE)
 
     def _say(self, text: str, last: bool = False) -> None:
+        now = time.monotonic()
         try:
             print(f"[fjd-worker] {text}")
-            now = time.monotonic()
-            if last or now - self._said > _QUIET:
-                sys.stdout.flush()
-            self._said = now
+        except OSError:
+            return  # nobody can read it any more
+        if last or now - self._said > _QUIET:
+            self._flush()
+        self._said = now
+
+    def _flush(self) -> None:
+        try:
+            sys.stdout.flush()
         except OSError:
             return  # the terminal is gone (its screen was closed); SIGHUP says the same

@@ -502,7 +502,10 @@ def test_fifth_crash(env: FjdEnv) -> None:
 
 
 def test_guardian_killed(env: FjdEnv) -> None:
-    """A worker whose guardian was killed ends its job with all below it, and gives it back."""
+    """A worker whose guardian was killed ends its job with all below it; it counts as a crash.
+
+    The job may have killed it on purpose, and would otherwise end one worker after the other.
+    """
     worker = env.worker()
     dispatcher = env.serve()
     pids = [*family(env), worker.worker.pid]
@@ -511,7 +514,7 @@ def test_guardian_killed(env: FjdEnv) -> None:
     assert env.sightings() == {}
     (found,) = env.of("family")
     assert found.token is not None
-    assert (found.state, found.token.attempt, found.token.crashes) == ("queued", 2, 0)
+    assert (found.state, found.token.attempt, found.token.crashes) == ("queued", 2, 1)
     dispatcher.stop()
 
 

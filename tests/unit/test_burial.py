@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fjd.spool import burial, crew, pods
-from fjd.spool.burial import CRASH_LIMIT
 from fjd.spool.names import Token
+from fjd.spool.pods import CRASH_LIMIT
 from fjd.spool.project import Project
 from fjd.spool.records import Record
 
@@ -245,7 +245,7 @@ def test_burier_dies(
             calls.append(name)
             return real(*args, **more)
 
-        monkeypatch.setattr(burial.files.os, name, call)
+        monkeypatch.setattr(pods.files.os, name, call)
 
     with monkeypatch.context():
         for name in ("unlink", "rename", "rmdir"):
