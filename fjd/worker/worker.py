@@ -140,6 +140,7 @@ class Worker:
             then = "starting over" if again else "ending"
             self._say(f"Worker {self.card.worker}: somebody gave up on me; {then}.")
             self._heart.stop()
+            pods.remove_pod(self.project, self.card.worker)  # a look may have made it again
             return AGAIN if again else 0
         self._insist(self._pod.take_down)
         self._heart.stop()
@@ -222,6 +223,7 @@ class Worker:
     def _explain_loss(self, token: Token) -> None:
         """The token is gone: either we are, or somebody removed it while our entry stands."""
         removed = not self._heart.buried and self._insist(self._post.beat)
+        self._heart.buried = not removed
         event = "removed" if removed else "late"
         note = {"event": event, "key": token.key, "job": token.job, "attempt": token.attempt}
         self._insist(lambda: self._ledger.write({**note, "worker": self.card.worker}))
