@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -90,6 +92,78 @@ def test_the_remote_example_gives_ten_results_from_several_hosts(fresh_bed: Bed)
     assert "No (more) jobs." in done.stdout
     assert everybody(10) == sorted(path.stem for path in (place / "logfiles").iterdir())
     assert len({record["host"] for record in run.records()}) >= 2
+    assert run.left() == []
+
+
+COMMAND = """#!/bin/sh
+exec {python} -m fjd.scripts.{module} "$@"
+"""
+
+
+def test_the_remote_example_as_a_user_types_it(fresh_bed: Bed) -> None:
+    """Its script gives ten results from several hosts and leaves no session and no job behind."""
+    bed = fresh_bed
+    place = bed.home / "example"
+    shutil.copytree(EXAMPLE, place, ignore=shutil.ignore_patterns("logfiles"))
+    for command in ("fjd-recruiter", "fjd-dispatcher"):
+        path = bed.home / "bin" / command
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(COMMAND.format(python=sys.executable, module=command.replace("-", "_")))
+        path.chmod(0o755)
+    theirs = [f"/home/{bed.user}/{name}" for name in ("example", "bin")]
+    bed.run("node1", ["chown", "-R", str(bed.uid), *theirs], as_root=True)
+    spool = bed.home / ".fjd" / "remote-example"
+    script = "umask 077; mkdir -p .fjd/remote-example && cat > .fjd/remote-example/remote.conf"
+    bed.run("node1", ["sh", "-c", script], stdin=CONF)
+
+    done = bed.run("node1", ["sh", "-c", "PATH=~/bin:$PATH example/run-remote-example.sh"])
+    assert "[fjd-dispatcher] No (more) jobs." in done.stdout
+    assert "The hosts are those in" in done.stderr
+    texts = [path.read_text() for path in (place / "logfiles").iterdir()]
+    assert sorted(int(text.split()[0]) for text in texts) == list(range(10))
+    assert all(int(n) ** 2 == int(square) for n, _, _, square, *_ in map(str.split, texts))
+    assert len({text.split("(on ")[1].split(",")[0] for text in texts}) >= 2
+    for node in bed.nodes:
+        assert "No Sockets" in bed.run(node, ["screen", "-ls"], check=False).stdout
+    assert list(spool.glob("jobqueue/*")) == list(spool.glob("jobpods/*")) == []
+    assert len(list(spool.glob("done/*/*"))) == 10
+
+
+@pytest.mark.parametrize("outage", ["power cut", "freeze"])
+def test_a_dispatcher_on_another_host_takes_over_after_the_lease(
+    fresh_bed: Bed, outage: str
+) -> None:
+    """While the first one lives the second is refused; when its host is gone nothing is lost."""
+    bed, run = fresh_bed, Run(fresh_bed)
+    run.hire()
+    run.drop(18, "sleep 1; true")
+    first = bed.popen("node1", fjd("fjd_dispatcher", "--keep-running"), env=LEASE)
+    wait_for(lambda: run.running("node1") and run.running("node3"), "jobs run", timeout=30)
+
+    refused = bed.run("node2", fjd("fjd_dispatcher"), env=LEASE, check=False)
+    assert (refused.returncode, refused.stdout) == (6, "")
+    named = re.search(r"a dispatcher \(pid (\d+) on node1\) serves project", refused.stderr)
+    assert named, refused.stderr
+    words = bed.run("node1", ["ps", "-o", "args=", "-p", named[1]]).stdout
+    assert "fjd_dispatcher" in words
+
+    (bed.power_cut if outage == "power cut" else bed.freeze)("node1")
+    began = time.monotonic()
+    second = bed.popen("node2", fjd("fjd_dispatcher"), env=LEASE)
+    assert second.stdout
+    assert "Started on project" in second.stdout.readline()
+    assert time.monotonic() - began >= float(LEASE["FJD_LEASE"])
+    out, err = second.communicate(timeout=90)
+    assert "No (more) jobs." in out, err
+    assert run.filed() == everybody(18)
+
+    if outage == "freeze":
+        bed.thaw("node1")
+        out, err = first.communicate(timeout=30)
+        assert first.returncode == 6, (out, err)
+        assert "another dispatcher took over" in err
+        bed.run("node1", fjd("fjd_recruiter", "fire"), env=LEASE)
+    assert run.filed() == everybody(18)
     assert run.left() == []
 
 
