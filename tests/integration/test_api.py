@@ -52,6 +52,44 @@ def test_the_classes_hire_dispatch_and_fire(env: FjdEnv) -> None:
     assert 'Fired 2 workers in project "default".' in out
 
 
+HERE = """
+import os
+from fjd import Dispatcher, Recruiter
+os.chdir("sub")
+assert Recruiter(num_workers=1{more}).hire() == 0
+os.chdir("/")
+raise SystemExit(Dispatcher().run())
+"""
+
+
+@pytest.mark.parametrize(("more", "where"), [("", "sub"), (", curdir='sub sub'", "sub/sub sub")])
+def test_tasks_start_where_the_program_stood(env: FjdEnv, more: str, where: str) -> None:
+    """Hired from Python, tasks start in the caller's directory, or in the one that it names."""
+    for directory in (env.cwd / "sub", env.cwd / "sub/sub sub"):
+        directory.mkdir()
+        env.own(directory)
+    env.job("one", "pwd > here; :")
+    program = python(env, HERE.format(more=more))
+    out, _ = program.communicate(timeout=60)
+    assert program.returncode == 0, out
+    assert (env.cwd / where / "here").read_text() == f"{env.cwd / where}\n"
+
+
+def test_tasks_cannot_start_nowhere(env: FjdEnv) -> None:
+    """A directory that is not there is an error of its own kind, and nobody is hired."""
+    code = """
+from fjd import Recruiter
+from fjd.errors import ConfigError
+try:
+    Recruiter(num_workers=1, curdir="nowhere").hire()
+except ConfigError as error:
+    print("refused:", error)
+"""
+    out, _ = python(env, code).communicate(timeout=60)
+    assert f"refused: there is no directory {env.cwd}/nowhere" in out
+    assert env.sightings() == {}
+
+
 def test_a_worker_in_a_python_program(env: FjdEnv) -> None:
     """``Worker().run()`` serves until it is fired."""
     worker = python(env, WORKER)
