@@ -19,6 +19,7 @@ VERBS = {
     ),
     "log": ("fjd.scripts.verb_log", "show what a job printed, or what a worker says"),
     "retry": ("fjd.scripts.verb_retry", "put failed jobs back into the queue"),
+    "doctor": ("fjd.scripts.verb_doctor", "examine this machine and the hosts of remote.conf"),
 }
 _EXITS = """\
 exit codes: 0 all good, 2 usage, 3 no such job or nothing to do, 6 environment

@@ -93,6 +93,7 @@ class Project:
     Attributes:
         name: the project's name.
         root: its directory, absolute.
+        remote_conf, timings: the files of the user and of ``fjd doctor``; they may be missing.
         and one for each directory of the spool, absolute, named as in ``DIRECTORIES``.
     """
 
@@ -116,6 +117,7 @@ class Project:
         self.screenlogs = f"{root}/screenlogs"
         self.tmp = f"{root}/tmp/{short_host(hostname())}"
         self.remote_conf = f"{root}/remote.conf"
+        self.timings = f"{root}/timings"
         self._staged = 0
 
     @classmethod

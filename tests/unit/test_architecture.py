@@ -31,6 +31,7 @@ LAYERS: list[tuple[str, bool]] = [
     ("dispatcher", True),
     ("recruiter", True),
     ("views", True),
+    ("doctor", True),
     ("api", False),
     ("scripts", True),
 ]
