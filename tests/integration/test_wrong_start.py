@@ -71,7 +71,6 @@ def test_no_project_name(env: FjdEnv, words: tuple[str, ...], by: str) -> None:
     ("words", "codes"),
     [
         (("fjd_worker", "--id", "../../x"), {2}),
-        (("fjd_worker", "--id", ""), {2}),
         (("fjd_worker", "--nice", "20"), {2}),
         (("fjd_worker", "--nice", "-21"), {2}),
         (("fjd_worker", "--nice", "x"), {2}),
