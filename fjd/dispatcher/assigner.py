@@ -6,6 +6,7 @@ from typing import Callable
 
 from fjd.dispatcher import pairing
 from fjd.dispatcher.filer import Totals
+from fjd.dispatcher.hosts import Hosts
 from fjd.dispatcher.muster import Member, Muster
 from fjd.errors import JobFileError
 from fjd.spool import jobfile, pods
@@ -27,11 +28,12 @@ class Assigner:
         lease: Lease,
         inbox: Inbox,
         muster: Muster,
+        hosts: Hosts,
         totals: Totals,
         say: Callable[[str], None],
     ) -> None:
         self._project, self._lease, self._inbox, self._muster = project, lease, inbox, muster
-        self._totals, self._say = totals, say
+        self._hosts, self._totals, self._say = hosts, totals, say
         self._serial = 0
 
     def pair(self, now: float) -> bool:
@@ -39,12 +41,13 @@ class Assigner:
         gave = False
         idle = {member.worker for member in self._muster.members.values() if not member.hand}
         while True:
-            members = list(self._muster.present())
+            members = self._able(now)
             queued = len(self._inbox)
             member = pairing.hungriest(members, queued)
             waiting = self._inbox.pop() if member else None
             if member is None or waiting is None:
                 break
+            member = self._elsewhere(waiting, member, members)
             try:
                 gave = self._assign(waiting, member, now) or gave
             except (DiskFull, OSError):
@@ -56,6 +59,28 @@ class Assigner:
             if member.hand and member.worker in idle and member.bell:
                 bell.ring(member.bell)
         return gave
+
+    def _able(self, now: float) -> list[Member]:
+        """Return who may get something: all who are there, but those on a benched host."""
+        members = list(self._muster.present())
+        if not self._hosts.benched:
+            return members
+        hands: dict[str, int] = {}
+        for member in members:
+            hands[member.host] = hands.get(member.host, 0) + len(member.hand)
+        return [
+            member
+            for member in members
+            if self._hosts.may_work(member.host, hands[member.host], hands, now)
+        ]
+
+    def _elsewhere(self, waiting: Waiting, member: Member, members: list[Member]) -> Member:
+        """What failed on this host is tried on another one first, even if that one is busier."""
+        tried = self._hosts.avoid(waiting.token.key) if waiting.token else set()
+        if member.host not in tried:
+            return member
+        others = [other for other in members if other.host not in tried]
+        return min(others, key=lambda m: len(m.hand), default=member)
 
     def _level(self, members: list[Member], now: float) -> bool:
         """The queue is empty: let an idle worker have what waits behind somebody's long task."""
@@ -72,7 +97,7 @@ class Assigner:
                 idle.leaving = True
                 continue
             if won:
-                del rich.hand[old]
+                rich.take(old)
                 idle.give(new, now)
             else:
                 rich.hand[old] = True  # RACE: it has just been accepted, or it has ended
@@ -87,7 +112,7 @@ class Assigner:
     def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
         if not self._acceptable(waiting, now):
             return False
-        token = self._next_token(waiting.fresh_token())
+        token = self._next_token(self._hosts.pardon(waiting.fresh_token()))
         try:
             won = pods.assign(self._project, waiting.path, token, member.worker)
         except FileNotFoundError:

@@ -13,10 +13,11 @@ from typing import Callable, NamedTuple, Optional
 
 from fjd.dispatcher.assigner import Assigner
 from fjd.dispatcher.filer import Filer, Totals
+from fjd.dispatcher.hosts import Bench, Hosts
 from fjd.dispatcher.muster import Death, Member, Muster
 from fjd.dispatcher.progress import Count, Progress
 from fjd.errors import NoWorkers
-from fjd.spool import burial, outcomes, pods, records
+from fjd.spool import burial, notice, outcomes, pods, records
 from fjd.spool.filing import Cabinet
 from fjd.spool.inbox import Inbox
 from fjd.spool.lease import Lease
@@ -70,10 +71,14 @@ class Dispatcher:
         self._inbox, self._cabinet = Inbox(project, timings, clock), Cabinet(project)
         self._muster = Muster(project, timings)
         self._ledger: Optional[records.Ledger] = None
-        self._filer = Filer(self._cabinet, self._muster, self.totals, manner.retries)
-        self._assigner = Assigner(project, lease, self._inbox, self._muster, self.totals, say)
+        self._hosts = Hosts(say)
+        self._filer = Filer(self._cabinet, self._muster, self._hosts, self.totals, manner.retries)
+        self._assigner = Assigner(
+            project, lease, self._inbox, self._muster, self._hosts, self.totals, say
+        )
         self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._missing: dict[str, set[Token]] = {}
+        self._told_benched: dict[str, Bench] = {}
         self._no_workers_since: Optional[float] = None
         self._told_no_workers = False
         self._hot_until = 0.0
@@ -104,6 +109,8 @@ class Dispatcher:
             self._recount()
         if not self._progress_shown():
             self._progress.show(self.count())
+        if self._hosts.benched or self._told_benched:
+            self._mind_bench(now)
         if not self.draining:
             active |= self._assigner.pair(now)
         self._progress.show(self.count())
@@ -185,7 +192,7 @@ class Dispatcher:
             again = missing & self._missing.get(member.worker, set())
             self._missing[member.worker] = missing - again
             for token in again:
-                member.hand.pop(token, None)
+                member.take(token)
             if again and self._lease.held(nudge=True):  # else whoever took over has them now
                 for token in again:
                     self._removed(token, member)
@@ -239,11 +246,30 @@ class Dispatcher:
         """Assign nothing more; take back what nobody has started."""
         self.draining = True
         for member in self._muster.members.values():
-            for token in list(member.hand):
-                if pods.requeue(self.project, member.worker, pods.Held(token, False), token):
-                    del member.hand[token]
+            self._withdraw(member)
+
+    def _withdraw(self, member: Member) -> None:
+        """Take back what a worker has not accepted."""
+        for token, accepted in list(member.hand.items()):
+            if accepted:
+                continue
+            if pods.requeue(self.project, member.worker, pods.Held(token, False), token):
+                member.take(token)
+            else:
+                member.hand[token] = True  # RACE: it has just been accepted, or it has ended
+
+    def _mind_bench(self, now: float) -> None:
+        """Take back what waits on a benched host, and tell who looks."""
+        for member in self._muster.members.values():
+            bench = self._hosts.benched.get(member.host)
+            if bench is not None and now < bench.until:
+                self._withdraw(member)
+        if self._hosts.benched != self._told_benched:
+            notice.put_up(self.project, self._hosts.until_clock(now))
+            self._told_benched = dict(self._hosts.benched)
 
     def close(self) -> None:
         """Leave nothing open."""
+        notice.put_up(self.project, {})
         if self._ledger is not None:
             self._ledger.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fjd.dispatcher.hosts import QUICK, Hosts
 from fjd.dispatcher.muster import Muster
 from fjd.errors import JobFileError
 from fjd.spool import jobfile, outcomes
@@ -35,8 +36,11 @@ class Filer:
         retries: further attempts after a failure, unless the job file allows more.
     """
 
-    def __init__(self, cabinet: Cabinet, muster: Muster, totals: Totals, retries: int) -> None:
+    def __init__(
+        self, cabinet: Cabinet, muster: Muster, hosts: Hosts, totals: Totals, retries: int
+    ) -> None:
         self._cabinet, self._muster, self._totals = cabinet, muster, totals
+        self._hosts = hosts
         self._allowed = retries
 
     def file_all(self, now: float, nudge: bool = False) -> bool:
@@ -44,20 +48,38 @@ class Filer:
         counts: dict[str, int] = {}
         for result in self._cabinet.results(nudge):
             member = self._muster.members.get(result.worker)
+            given = None
             if member is not None:
-                member.hand.pop(result.token, None)
+                given = member.take(result.token)
                 counts[result.worker] = counts.get(result.worker, 0) + 1
-            self._file(result)
+            again = self._file(result)
+            if member is not None:
+                quick = given is not None and now - given < QUICK
+                self._learn(member.host, result, again, quick, now)
         for worker, count in counts.items():
             self._muster.members[worker].finished(count, now)
         return bool(counts)
 
-    def _file(self, result: Result) -> None:
+    def _file(self, result: Result) -> bool:
+        """File one; True if it is tried again."""
         kind = outcomes.outcome(result.outcome)
         if kind in (outcomes.FAILED, outcomes.KILLED, outcomes.TIMEOUT) and self._retries(result):
             self._cabinet.again(result)
-        elif self._cabinet.file(result):
+            return True
+        if self._cabinet.file(result):
             self._totals.ended(kind)
+        return False
+
+    def _learn(self, host: str, result: Result, again: bool, quick: bool, now: float) -> None:
+        """Let the hosts take the credit or the blame."""
+        key = result.token.key
+        if result.outcome == outcomes.OK:
+            for suspect in self._hosts.succeeded(host, key):
+                self._hosts.judge(suspect, self._muster.hosts(), now)
+        elif again:
+            self._hosts.failed(host, key, quick, now)
+        else:
+            self._hosts.gave_up(key)
 
     def _retries(self, result: Result) -> bool:
         """Tell whether the job may be tried again."""

@@ -24,6 +24,7 @@ class Member:
 
     Attributes:
         hand: what it was assigned and has not finished, oldest first; True once accepted.
+        given: when it was assigned what is in its hand, by our clock.
         mean: seconds per task, a moving average (None before the first one).
         bell: "" if it cannot be heard from here.
         leaving: its pod is gone; it gets nothing more.
@@ -32,6 +33,7 @@ class Member:
     def __init__(self, sighting: crew.Sighting, card: Optional[crew.Card], now: float) -> None:
         self.sighting = sighting
         self.hand: dict[Token, bool] = {}
+        self.given: dict[Token, float] = {}
         self.mean: Optional[float] = None
         self.leaving = False
         self.learn(card)
@@ -58,6 +60,12 @@ class Member:
         if not self.hand:
             self._mark = now
         self.hand[token] = False
+        self.given[token] = now
+
+    def take(self, token: Token) -> Optional[float]:
+        """It has finished a job, or lost it; return when it was assigned (None: not by us)."""
+        self.hand.pop(token, None)
+        return self.given.pop(token, None)
 
     def finished(self, count: int, now: float) -> None:
         """It finished so many tasks since the last time: learn how long they take."""
@@ -85,6 +93,10 @@ class Muster:
         self.members: dict[str, Member] = {}
         self._strays: dict[str, float] = {}  # pods without an entry, and since when
         self._last: Optional[float] = None
+
+    def hosts(self) -> set[str]:
+        """Return the hosts on which somebody is there."""
+        return {member.host for member in self.present()}
 
     def present(self) -> Iterator[Member]:
         """Yield who can be given something."""

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
-from fjd.spool import filing, lookup, outcomes, presence
+from fjd.spool import filing, lookup, notice, outcomes, presence
 from fjd.spool.lookup import Found
 from fjd.spool.project import Project
 from fjd.system import files
@@ -50,6 +50,7 @@ class Snapshot(NamedTuple):
     running: list[Found]
     failures: list[Found]
     rejected: list[Rejected]
+    benched: dict[str, float]
 
 
 def collect(project: Project) -> Snapshot:
@@ -75,6 +76,7 @@ def collect(project: Project) -> Snapshot:
         sorted((f for f in live.values() if f.state == lookup.RUNNING), key=lambda f: f.job),
         heapq.nlargest(_LAST, [*failed, *unfiled], key=_serial),
         [Rejected(found, _reason(project, found)) for found in rejected[:_LAST]],
+        notice.benched(project),
     )
 
 
@@ -125,6 +127,7 @@ def as_json(seen: Snapshot) -> dict[str, Any]:
         "jobs": seen.counts,
         "workers": {"idle": idle, "busy": busy, "dead": dead, "hosts": by_host(seen.workers)},
         "dispatcher": seen.dispatcher._asdict() if seen.dispatcher else None,
+        "benched": seen.benched,
         "running": [job_fields(found) for found in seen.running],
         "failures": [
             {

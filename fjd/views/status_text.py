@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Optional
 
 from fjd.spool import lookup, presence
@@ -24,6 +25,8 @@ def for_pipe(seen: status.Snapshot) -> list[str]:
         lines.append(line("dispatcher", who.host, who.pid, _LIFE[who.alive]))
     else:
         lines.append(line("dispatcher", "none"))
+    for host, until in seen.benched.items():
+        lines.append(line("benched", host, _clock(until, "%FT%T%z")))
     for found in seen.running:
         job = status.job_fields(found)
         lines.append(line("job", "running", *job.values()))
@@ -40,6 +43,7 @@ def for_terminal(seen: status.Snapshot, room: int) -> list[str]:
     lines += _wrapped("jobs", [f"{n} {w}" for w, n in seen.counts.items() if n] or ["none"], room)
     lines += _wrapped("workers", _crew_words(seen.workers), room)
     lines.append(f"{'dispatcher':<11} {_dispatcher_words(seen.dispatcher)}")
+    lines += _bench_lines(seen.benched)
     lines += _running_table(seen.running, room)
     lines += _failure_table(seen.failures, room)
     if seen.rejected:
@@ -75,6 +79,18 @@ def _dispatcher_words(who: Optional[presence.Dispatcher]) -> str:
     if who.alive is None:
         return f"on {who.host}, pid {who.pid}: silent for {who.silent or 0:.0f} s"
     return f"{'runs' if who.alive else 'has died'} on {who.host}, pid {who.pid}"
+
+
+def _clock(when: float, form: str) -> str:
+    return time.strftime(form, time.localtime(when))
+
+
+def _bench_lines(benched: dict[str, float]) -> list[str]:
+    """Tasks failed there at once and passed elsewhere: the host's fault, and it gets no more."""
+    return [
+        f"{'benched':<11} {terminal.one_line(host)}: gets no tasks until {_clock(until, '%T')}"
+        for host, until in benched.items()
+    ]
 
 
 def _running_table(running: list[Found], room: int) -> list[str]:

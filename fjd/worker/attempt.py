@@ -15,7 +15,7 @@ from fjd.spool.pods import Pod
 from fjd.spool.records import Record
 from fjd.system import files
 from fjd.system.ears import Ears
-from fjd.worker import task
+from fjd.worker import memory, task
 from fjd.worker.scratch import Stream
 
 _VISIBLE = 1.0  # s: output and the start of a longer task are seen by others so late at most
@@ -55,6 +55,7 @@ class Attempts:
         self._out, self._err, self._ears = out, err, ears
         self._should_stop, self._insist, self._note = should_stop, insist, note
         self._copies = f"{pod.project.running}/{pod.worker}"
+        self._kills = memory.oom_kills()
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, token: Token) -> Report:
@@ -256,7 +257,8 @@ class Attempts:
             outcome, record["cause"], record["returned"] = outcomes.CANCELLED, verdict, True
         elif end.signal is not None:
             outcome, number = outcomes.KILLED, end.signal
-            record["cause"] = f"killed by signal {end.signal} ({_signal_name(end.signal)})"
+            record["cause"] = memory.cause(number, end.rss_kib, self._kills)
+            self._kills = memory.oom_kills()
         elif end.exit:
             outcome, number = outcomes.FAILED, end.exit
         else:
@@ -267,10 +269,3 @@ class Attempts:
     def finish_output(self) -> dict[str, Any]:
         """Keep what is left of the output; returns the spans for the record (DiskFull: again)."""
         return {"out": self._out.finish(), "err": self._err.finish()}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -41,10 +41,11 @@ class Run:
         """Hire two workers on each host."""
         self.bed.run("node1", fjd("fjd_recruiter", "hire"), env=LEASE)
 
-    def drop(self, count: int, command: str) -> None:
+    def drop(self, count: int, command: str, **options: object) -> None:
         """Queue some jobs."""
+        more = "".join(f"{name}: {value}\n" for name, value in options.items())
         for number in range(count):
-            text = f"[control]\nexecutable: {command}\n"
+            text = f"[control]\nexecutable: {command}\n{more}"
             target = f".fjd/default/jobqueue/job{number}.conf"
             self.bed.run("node1", ["sh", "-c", f"cat > .x && mv .x {target}"], stdin=text)
 
@@ -221,3 +222,23 @@ def test_a_cut_cable_leaves_the_other_hosts_at_work(make_bed: Callable[..., Bed]
     assert run.filed() == everybody(18)
     dispatcher.terminate()
     dispatcher.communicate(timeout=20)
+
+
+def test_a_host_that_eats_tasks_is_benched(fresh_bed: Bed) -> None:
+    """What fails at once on one host and passes on the others is that host's fault."""
+    run = Run(fresh_bed)
+    run.hire()
+    for node in ("node1", "node2"):
+        fresh_bed.run(node, ["touch", "/tmp/library"])
+    run.drop(60, "sleep 0.1; test -e /tmp/library; exit $?; :", retries=1)
+    dispatcher = fresh_bed.popen("node1", fjd("fjd_dispatcher", "--keep-running"), env=LEASE)
+    wait_for(lambda: run.filed() == everybody(60), "all jobs are done", timeout=60)
+    status = fresh_bed.run("node2", fjd("fjd", "status")).stdout
+    dispatcher.terminate()
+    _, err = dispatcher.communicate(timeout=20)
+    assert "node3 is benched for 300 s" in err
+    assert "benched\tnode3\t" in status
+    assert run.filed("failed") == []
+    late = [record for record in run.records() if record["host"] == "node3"]
+    assert len(late) < 30
+    fresh_bed.run("node1", fjd("fjd_recruiter", "fire"), env=LEASE)
