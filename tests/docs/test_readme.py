@@ -36,6 +36,7 @@ COMMANDS = (
     "fjd status",
     "fjd log",
     "fjd retry",
+    "fjd doctor",
 )
 OTHERS = {"--fast", "--quick", "--scope", "--user"}  # of programs that are not fjd's
 RECRUITERS_OWN = {"--id", "--launcher", "--session", "--log", "--cwd"}  # for fjd-worker
@@ -236,10 +237,11 @@ def test_commands_end_with_the_exit_codes_in_it(shell: Shell) -> None:
 def test_directory_in_it_is_the_one_of_the_code(shell: Shell) -> None:
     """Every directory, in the code's order, and the three files."""
     listed = [line.split()[0] for line in block("The directory", "README").splitlines()]
-    assert listed == ["README", "VERSION", "remote.conf", *(f"{name}/" for name in DIRECTORIES)]
+    at_need = ["remote.conf", "timings"]
+    assert listed == ["README", "VERSION", *at_need, *(f"{name}/" for name in DIRECTORIES)]
     shell.type("fjd submit fjd/example/run-example.sh")
     made = {path.name for path in (shell.home / ".fjd" / "default").iterdir()}
-    assert made == {word.rstrip("/") for word in listed} - {"remote.conf"}
+    assert made == {word.rstrip("/") for word in listed} - set(at_need)
 
 
 def test_variables_in_it_are_those_of_the_source() -> None:
