@@ -437,8 +437,8 @@ class Crowd(list[Entry]):
 
 
 def test_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 20,000 files only some are looked at closely in one look, and all in the end, in order."""
-    crowd = Crowd(Entry(f"job{number}") for number in range(20_000))
+    """Of 4,000 files only some are looked at closely in one look, and all in the end, in order."""
+    crowd = Crowd(Entry(f"job{number}") for number in range(4_000))
     lstats = []
 
     def lstat(path: str) -> object:
@@ -447,12 +447,12 @@ def test_many(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module.os, "scandir", lambda _: crowd)
     monkeypatch.setattr(module.os, "lstat", lstat)
-    monkeypatch.setattr(module, "_ENOUGH", 5_000)
+    monkeypatch.setattr(module, "_ENOUGH", 1_000)
     desk.look()
-    assert len(desk.inbox) == 20_000
-    assert len(lstats) == 5_000
+    assert len(desk.inbox) == 4_000
+    assert len(lstats) == 1_000
     found: list[str] = []
-    while len(found) < 20_000:
+    while len(found) < 4_000:
         found += desk.all()
-    assert len(lstats) == 20_000
-    assert found == [f"job{number}" for number in range(20_000)]
+    assert len(lstats) == 4_000
+    assert found == [f"job{number}" for number in range(4_000)]
