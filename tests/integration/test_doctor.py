@@ -116,14 +116,19 @@ def small(require_root: None, env: FjdEnv) -> Iterator[FjdEnv]:
     subprocess.run(["umount", "-l", str(env.home)], check=True)
 
 
+def fill(fd: int) -> None:
+    """Write until the disk refuses."""
+    while True:
+        os.write(fd, bytes(4096))
+
+
 def test_full_disk(small: FjdEnv) -> None:
     """Little room is a note; no room at all is a fault, with a remedy."""
     code, checks = examined(small)
     assert (code, checks["room"]["state"], checks["rename"]["state"]) == (0, "warn", "ok")
     ballast = os.open(small.home / "ballast", os.O_WRONLY | os.O_CREAT)
     with pytest.raises(OSError, match="No space left"):
-        while True:
-            os.write(ballast, bytes(4096))
+        fill(ballast)
     os.close(ballast)
     code, checks = examined(small)
     assert (code, checks["room"]["state"]) == (6, "fail")
