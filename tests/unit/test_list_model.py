@@ -402,12 +402,12 @@ def fold(w: World, me: str, p: P, retries: int) -> Step:
             stop += 1
         if p.f < retries:
             child = {"lo": final, "hi": stop, "a": attempt(p, final) + 1, "f": p.f + 1}
-            yield from bear(w, ("list", p), p.next(lo=stop, e=0), child)
+            yield from bear(w, ("list", p), p.next(lo=stop, e=0, c=0), child)
         elif w.mutant == "not sealed":
             yield
             w.progress[me].append((final, stop, p.worker, p.a, p.e if final == p.lo else 0))
             yield
-            yield from w.move(("list", p), ("list", p.next(lo=stop, e=0, b=None)))
+            yield from w.move(("list", p), ("list", p.next(lo=stop, e=0, c=0, b=None)))
         else:
             yield
             yield from w.move(("list", p), ("list", p.next(z=stop, b=None)))

@@ -1,0 +1,139 @@
+"""What is folded: the ranges of a list that are done with, and the files that say so.
+
+``lists/<key>/progress.<writer>`` has one line per range, a JSON array:
+
+    [lo, hi, worker, at, attempt, extra, why]     whose records count for the tasks lo..hi-1, where
+                                                  in the worker's records they begin, and which
+                                                  attempts they are (names.py)
+
+One writer per file. A range that stands there twice says the same twice.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional
+
+from fjd.spool.lists.names import WHY, Kept
+from fjd.system import files
+
+PROGRESS = "progress."
+
+
+class Folded(NamedTuple):
+    """One line of a progress file."""
+
+    lo: int
+    hi: int
+    worker: str
+    at: int
+    attempt: int
+    extra: int
+    why: str
+
+    @classmethod
+    def of(cls, kept: Kept, hi: int) -> Folded:
+        """Return the line for the beginning of a judged piece."""
+        piece = kept.piece
+        extra = piece.extra
+        return cls(piece.lo, hi, kept.worker, kept.at, piece.attempt, extra, kept.why)
+
+    @classmethod
+    def load(cls, line: bytes) -> Optional[Folded]:
+        """Read a line; None if it is none."""
+        try:
+            lo, hi, worker, at, attempt, extra, why = json.loads(line)
+        except (ValueError, TypeError):
+            return None
+        numbers = (lo, hi, at, attempt, extra)
+        if not all(type(n) is int and n >= 0 for n in numbers) or lo > hi:
+            return None
+        if not isinstance(worker, str) or why not in WHY:
+            return None
+        return cls(lo, hi, worker, at, attempt, extra, why)
+
+
+class Covered:
+    """A set of numbers, kept as the disjoint ranges that it consists of."""
+
+    def __init__(self) -> None:
+        self._los: list[int] = []
+        self._his: list[int] = []
+        self.count = 0
+
+    def add(self, lo: int, hi: int) -> list[tuple[int, int]]:
+        """Add a range; return the parts of it that are new."""
+        if lo >= hi:
+            return []
+        first = bisect_left(self._his, lo)  # the ranges that it meets or touches
+        last = bisect_right(self._los, hi)
+        old = list(zip(self._los[first:last], self._his[first:last]))
+        new, at = [], lo
+        for begin, end in old:
+            if at < begin:
+                new.append((at, begin))
+            at = max(at, end)
+        if at < hi:
+            new.append((at, hi))
+        self._los[first:last] = [min([lo, *(begin for begin, _ in old)])]
+        self._his[first:last] = [max([hi, *(end for _, end in old)])]
+        self.count += sum(end - begin for begin, end in new)
+        return new
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._los, number) - 1
+        return at >= 0 and number < self._his[at]
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the ranges, lowest first."""
+        return zip(self._los, self._his)
+
+    def holes(self, upto: int) -> Iterator[tuple[int, int]]:
+        """Yield what is missing below a number."""
+        at = 0
+        for lo, hi in self.ranges():
+            if lo >= upto:
+                break
+            if at < lo:
+                yield at, lo
+            at = hi
+        if at < upto:
+            yield at, upto
+
+    def full(self, upto: int) -> bool:
+        """Tell whether nothing is missing below a number."""
+        return next(self.holes(upto), None) is None
+
+
+def lines(path: str) -> Iterator[Folded]:
+    """Yield what one progress file says; a torn last line is passed over."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115  closed by the with below
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            folded = Folded.load(line) if line.endswith(b"\n") else None
+            if folded:
+                yield folded
+
+
+class Book:
+    """The progress file of one dispatcher."""
+
+    def __init__(self, directory: str, writer: str) -> None:
+        self._file = files.Appender(f"{directory}/{PROGRESS}{writer}")
+        files.sync_directory(directory)
+
+    def write(self, folded: Iterable[Folded]) -> None:
+        """Add ranges with one write, and make them survive a power cut."""
+        text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in folded)
+        if text:
+            self._file.append(text.encode())
+            self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
