@@ -14,7 +14,7 @@ from fjd.spool import outcomes
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import content, ends
 from fjd.spool.lists.covered import PROGRESS, Book, Covered, Folded, lines
-from fjd.spool.lists.names import BACK, DEAD, END, GONE, LOST, OFF, TORN, Kept, Mark, Piece
+from fjd.spool.lists.names import BACK, DEAD, END, GONE, LOST, NOBODY, OFF, TORN, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Look, Shelf
 from fjd.spool.names import Result, Token
 from fjd.spool.pods import CRASH_LIMIT
@@ -86,11 +86,13 @@ class Folder:
 
     Attributes:
         covered: the tasks that are folded.
+        bad: how many of them did not end well.
     """
 
     def __init__(self, shelf: Shelf, writer: str, may_retry: MayRetry, reread: Reread) -> None:
         self.shelf, self.covered = shelf, Covered()
         self._may_retry, self._reread = may_retry, reread
+        self.bad = 0
         self._book: Optional[Book] = None
         self._writer = writer
 
@@ -99,23 +101,23 @@ class Folder:
         for name in self.shelf.look(nudge=True).others:
             if name.startswith(PROGRESS):
                 for line in lines(self.shelf.place(name)):
-                    self.covered.add(line.lo, line.hi)
+                    self._add(line)
 
     def skip(self, lo: int, hi: int) -> None:
         """Count numbers as done that are no tasks (a barrier's)."""
-        self._write([Folded(lo, hi, "-", 0, 1, 0, OFF)])
-        self.covered.add(lo, hi)
+        line = Folded(lo, hi, NOBODY, 0, 1, 0, OFF, 0)
+        self._write([line])
+        self._add(line)
 
     def fold(self, judged: Sequence[Kept]) -> list[Counted]:
         """Fold judged pieces as far as they are final, and move them on."""
         counted: list[Counted] = []
         found = {kept: self._ends(kept) for kept in judged}
         final = {kept: self._final(kept, found[kept]) for kept in judged}
-        self._write(
-            [Folded.of(kept, final[kept]) for kept in judged if final[kept] > kept.piece.lo]
-        )
+        folded = {kept: self._line(kept, final[kept], found[kept]) for kept in judged}
+        self._write([line for line in folded.values() if line.lo < line.hi])
         for kept in judged:
-            for lo, hi in self.covered.add(kept.piece.lo, final[kept]):
+            for lo, hi in self._add(folded[kept]):
                 counted += [self._count(kept, task, found[kept]) for task in range(lo, hi)]
             if final[kept] < kept.k:
                 self._failed(kept, final[kept], found[kept])
@@ -126,6 +128,17 @@ class Folder:
             else:
                 self.shelf.discard(kept)
         return counted
+
+    def _line(self, kept: Kept, hi: int, found: ends.Ends) -> Folded:
+        well = sum(
+            record["outcome"] == outcomes.OK for n, record in found.records.items() if n < hi
+        )
+        return Folded.of(kept, hi, hi - kept.piece.lo - well)
+
+    def _add(self, line: Folded) -> list[tuple[int, int]]:
+        new = self.covered.add(line.lo, line.hi)
+        self.bad += line.bad if new else 0
+        return new
 
     def _write(self, folded: list[Folded]) -> None:
         if folded and self._book is None:
@@ -203,6 +216,7 @@ class Folder:
         """Leave nothing open."""
         if self._book:
             self._book.close()
+            self._book = None
 
 
 def _has_failed(record: Optional[Record]) -> bool:
@@ -221,23 +235,29 @@ def commit(shelf: Shelf, mark: Mark, look: Look, who: str) -> bool:
     Args:
         who: in whose name; it has the form of a worker's.
     """
-    for kept in look.kept:
-        files.remove(shelf.place(kept))  # void, or folded
-    for name in look.others:
-        if name.startswith(PROGRESS):
-            files.remove(shelf.place(name))
+    _sweep(shelf, look)
     result = Result(mark.token, who, mark.end)
     won = files.move(shelf.place(mark), f"{shelf.project.results}/{result}")
-    clear(shelf)
+    clear(shelf, look._replace(kept=[], others=[]))
     return won
 
 
-def clear(shelf: Shelf) -> bool:
-    """Remove the directory of a list of which nothing is left; False if there is something."""
+def clear(shelf: Shelf, look: Look) -> bool:
+    """Remove the directory of a list without a token; False if something else is left in it."""
+    _sweep(shelf, look)
     try:
         os.rmdir(shelf.path)
     except FileNotFoundError:
-        return True
+        return True  # RACE: somebody else removed it
     except OSError:
         return False
     return True
+
+
+def _sweep(shelf: Shelf, look: Look) -> None:
+    """Remove what nobody needs once every task is folded: void pieces, and the progress."""
+    for kept in look.kept:
+        files.remove(shelf.place(kept))
+    for name in look.others:
+        if name.startswith(PROGRESS):
+            files.remove(shelf.place(name))

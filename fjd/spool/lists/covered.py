@@ -2,9 +2,10 @@
 
 ``lists/<key>/progress.<writer>`` has one line per range, a JSON array:
 
-    [lo, hi, worker, at, attempt, extra, why]     whose records count for the tasks lo..hi-1, where
-                                                  in the worker's records they begin, and which
-                                                  attempts they are (names.py)
+    [lo, hi, worker, at, attempt, extra, why, bad]   whose records count for lo..hi-1, where
+                                                  in the worker's records they begin, which
+                                                  attempts they are (names.py), and how many of
+                                                  them did not end well
 
 One writer per file. A range that stands there twice says the same twice.
 """
@@ -32,27 +33,28 @@ class Folded(NamedTuple):
     attempt: int
     extra: int
     why: str
+    bad: int
 
     @classmethod
-    def of(cls, kept: Kept, hi: int) -> Folded:
+    def of(cls, kept: Kept, hi: int, bad: int) -> Folded:
         """Return the line for the beginning of a judged piece."""
         piece = kept.piece
         extra = piece.extra
-        return cls(piece.lo, hi, kept.worker, kept.at, piece.attempt, extra, kept.why)
+        return cls(piece.lo, hi, kept.worker, kept.at, piece.attempt, extra, kept.why, bad)
 
     @classmethod
     def load(cls, line: bytes) -> Optional[Folded]:
         """Read a line; None if it is none."""
         try:
-            lo, hi, worker, at, attempt, extra, why = json.loads(line)
+            lo, hi, worker, at, attempt, extra, why, bad = json.loads(line)
         except (ValueError, TypeError):
             return None
-        numbers = (lo, hi, at, attempt, extra)
+        numbers = (lo, hi, at, attempt, extra, bad)
         if not all(type(n) is int and n >= 0 for n in numbers) or lo > hi:
             return None
         if not isinstance(worker, str) or why not in WHY:
             return None
-        return cls(lo, hi, worker, at, attempt, extra, why)
+        return cls(lo, hi, worker, at, attempt, extra, why, bad)
 
 
 class Covered:

@@ -1,0 +1,118 @@
+"""Running a piece of a list: its tasks in order, each recorded before the next one begins."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, NamedTuple, Optional
+
+from fjd.spool.lists import content
+from fjd.spool.lists.content import Task
+from fjd.spool.lists.names import BACK, END, TORN, Assigned, Piece
+from fjd.spool.lists.shelf import LARGEST, Shelf
+from fjd.spool.project import Project
+from fjd.spool.records import Ledger, Record
+from fjd.system import files
+
+
+class Turn(NamedTuple):
+    """One task that is to be run now."""
+
+    key: str
+    number: int
+    attempt: int
+    task: Task
+
+
+class Pieces:
+    """What all pieces that one worker runs share.
+
+    Args:
+        execute: runs a task to its end and returns its record, the output kept; it calls its second
+            argument once if that lasts. A record with ``returned`` was broken off from outside.
+        insist: calls a verb again while the disk is full or the file server in trouble.
+        should_stop: whether no further task may begin.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        worker: str,
+        ledger: Ledger,
+        execute: Callable[[Turn, Callable[[], None]], Record],
+        insist: Callable[[Callable[[], Any]], Any],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._project, self._worker, self._ledger = project, worker, ledger
+        self._execute, self._insist, self._should_stop = execute, insist, should_stop
+
+    def run(self, held: Assigned) -> bool:
+        """Run an accepted piece; False if it ended too late to count."""
+        return _Run(self._project, self._worker, held, self._insist).work(
+            self._ledger, self._execute, self._should_stop
+        )
+
+
+class _Run:
+    """One piece under way."""
+
+    def __init__(
+        self,
+        project: Project,
+        worker: str,
+        held: Assigned,
+        insist: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._shelf, self._worker, self._insist = Shelf(project, held.key), worker, insist
+        self._piece: Piece = held.piece
+        self._now = held.piece.lo
+        self._content: Optional[content.Content] = None
+        self._records = project.record_file(worker)
+
+    def work(
+        self,
+        ledger: Ledger,
+        execute: Callable[[Turn, Callable[[], None]], Record],
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        try:
+            path = self._shelf.in_pod(self._worker, self._piece, True)
+            data = self._insist(lambda: files.read(path, LARGEST))
+            self._content = content.decode(data)
+            tasks = self._content.of(self._piece)
+        except content.Torn:
+            return self._end(TORN, 0, self._piece.lo)
+        except FileNotFoundError:
+            return False  # RACE: it was taken as soon as we had it
+        at, first, why = os.path.getsize(self._records), self._piece.lo, END
+        while self._now < self._piece.hi and not should_stop():
+            number = self._piece.number(self._now)
+            turn = Turn(self._shelf.key, self._now, number, tasks[self._now - first])
+            record = execute(turn, self._split)
+            self._insist(lambda: ledger.write(record))  # noqa: B023  called at once
+            if record.get("returned"):
+                why = BACK
+                break
+            self._now += 1
+        self._insist(ledger.sync)
+        return self._end(why, at, self._now)
+
+    def _split(self) -> None:
+        """A task lasts: let somebody else have those behind it."""
+        behind = self._now + 1
+        if behind >= self._piece.hi or self._content is None:
+            return
+        tasks = self._content.part(behind, self._piece.hi)
+        data = content.encode(behind, tasks, self._content.common)
+        try:
+            short = self._shelf.split(self._worker, self._piece, behind, data)
+        except (files.DiskFull, OSError):
+            return  # they stay behind it
+        if short is not None:
+            self._piece = short
+
+    def _end(self, why: str, at: int, k: int) -> bool:
+        try:
+            won: bool = self._insist(lambda: self._shelf.end(self._worker, self._piece, why, at, k))
+        except FileNotFoundError:
+            return False  # the user removed the whole list
+        return won

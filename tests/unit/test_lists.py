@@ -1,0 +1,560 @@
+"""Lists on a real file system: verb by verb, with a crash at every system call, and at random."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import pytest
+
+from fjd.dispatcher.lists import Lists
+from fjd.spool import names, records
+from fjd.spool.burial import loss_record
+from fjd.spool.lists import afterwards, content, covered, ends, shelf, submission, taking
+from fjd.spool.lists.content import Task
+from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Mark, Piece
+from fjd.spool.lists.shelf import Shelf
+from fjd.spool.names import Token
+from fjd.spool.project import Project
+from fjd.spool.records import Ledger, Record
+from fjd.system import files
+from fjd.worker.pieces import Pieces, Turn
+
+if TYPE_CHECKING:
+    from tests.unit.conftest import Tools
+
+ME = "dispatcher-0-00000000"
+TASKS = 9
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Worker:
+    """A worker whose tasks take no time; ``fate`` says of (task, attempt) what becomes of it."""
+
+    def __init__(self, project: Project, fate: Optional[Callable[[Turn], str]] = None) -> None:
+        self.project, self.id = project, names.new_worker("host", 0)
+        self.begun: list[tuple[int, int]] = []
+        self.stop = self.crashed = False
+        self.fate = fate or (lambda _: "ok")
+        self.ledger = Ledger(project, self.id)
+        os.mkdir(project.pod(self.id))
+        self.pieces = Pieces(
+            project, self.id, self.ledger, self.execute, lambda verb: verb(), lambda: self.stop
+        )
+
+    def execute(self, turn: Turn, lasts: Callable[[], None]) -> Record:
+        """Play a task."""
+        self.begun.append((turn.number, turn.attempt))
+        fate = self.fate(turn)
+        if fate == "crash":
+            self.crashed = True
+            raise Crash
+        if fate == "long":
+            lasts()
+        token = Token(turn.key, 0, turn.attempt)
+        record = {**loss_record(token, self.id, ""), "task": turn.number, "exit": 0}
+        record["command"] = turn.task.command.decode("utf-8", "surrogateescape")
+        if fate == "fired":
+            self.stop = True
+            return {**record, "returned": True, "outcome": "cancelled"}
+        return {**record, "outcome": "failed" if fate == "fail" else "ok", "seconds": 0.06}
+
+    def work(self) -> int:
+        """Run what lies in the pod; return how many pieces that were."""
+        count = 0
+        for item in taking.held(self.project, self.id):
+            place = Shelf(self.project, item.key)
+            if item.accepted or place.accept(self.id, item.piece):
+                self.pieces.run(item._replace(accepted=True))
+                count += 1
+        return count
+
+    def pod(self) -> list[Assigned]:
+        """Return what lies in the pod."""
+        return taking.held(self.project, self.id)
+
+
+def submit(project: Project, count: int = TASKS) -> Shelf:
+    """Submit a list."""
+    return submission.submit(project, "x.tasks", (b"echo %d" % n for n in range(count)))
+
+
+def lists(project: Project, retries: int = 0, notes: Optional[list[Record]] = None) -> Lists:
+    """Return a new dispatcher's lists."""
+    me = names.new_worker("dispatcher", 0)
+    note = notes.append if notes is not None else lambda _: None
+    return Lists(project, me, note, retries)
+
+
+def work_off(project: Project, desk: Lists, crew: list[Worker]) -> None:
+    """Let dispatcher and workers take turns until no list is left."""
+    for _ in range(200):
+        desk.look(nudge=True)
+        if not shelf.keys(project):
+            return
+        for worker in crew:
+            desk.give(worker.id, len(crew))
+            worker.work()
+    pytest.fail(f"it does not end: {os.listdir(project.lists)}")
+
+
+class Ledgers:
+    """Who counts for each task, as the progress files say just before they are removed."""
+
+    def __init__(self, project: Project, patch: pytest.MonkeyPatch) -> None:
+        self.project = project
+        self.lines: list[covered.Folded] = []
+        self.key = ""
+        commit = afterwards.commit
+
+        def watched(place: Shelf, mark: Mark, look: shelf.Look, who: str) -> bool:
+            self.key = place.key
+            for name in look.others:
+                self.lines += covered.lines(place.place(name))
+            return commit(place, mark, look, who)
+
+        patch.setattr(afterwards, "commit", watched)
+
+    def counted(self) -> dict[int, tuple[str, int, str]]:
+        """Return (worker, attempt, outcome) of each task; nobody may be counted twice."""
+        found: dict[int, tuple[str, int, str]] = {}
+        for line in self.lines:
+            piece = Piece("a" * 10, line.lo, line.hi, 0, line.attempt, 0, line.extra)
+            seen = ends.read(self.project, self.key, piece, line.worker, line.at)
+            for task in piece.tasks():
+                record = seen.records.get(task)
+                end = (line.worker, piece.number(task), record["outcome"] if record else "lost")
+                assert found.setdefault(task, end) == end
+        return found
+
+
+@pytest.fixture
+def ledgers(project: Project, monkeypatch: pytest.MonkeyPatch) -> Ledgers:
+    """Return what is counted."""
+    return Ledgers(project, monkeypatch)
+
+
+def cut_one(project: Project, worker: str, hi: int = 5) -> tuple[Shelf, Piece]:
+    """Submit a list and cut a piece of it into a pod."""
+    place = submit(project)
+    mark = place.look().mark
+    assert mark is not None
+    data = content.encode(0, [Task(n + 1, -1, b"echo %d" % n) for n in range(hi)])
+    piece = place.cut(mark, hi, data, worker)
+    assert piece is not None
+    return place, piece
+
+
+# -- verb by verb ----------------------------------------------------------------------------------
+
+
+def test_submit(project: Project) -> None:
+    """A list is open at once, and its bytes are what was given."""
+    place = submission.submit(project, "x.tasks", [b"echo \xff\t", b"", b"b"])
+    mark = place.look().mark
+    assert mark is not None
+    assert (mark.n, mark.token.job) == (0, "x.tasks")
+    assert Path(place.place(mark)).read_bytes() == b"echo \xff\t\n\nb\n"
+    assert shelf.keys(project) == [place.key]
+
+
+@pytest.mark.parametrize("bad", [b"a\nb", b"a\0b", b"x" * ((1 << 20) + 1)])
+def test_submit_refused(project: Project, bad: bytes) -> None:
+    """What cannot be one line is refused, and nothing is left behind."""
+    with pytest.raises(Exception, match="command 2"):
+        submission.submit(project, "x", [b"true", bad])
+    assert (os.listdir(project.lists), os.listdir(project.tmp)) == ([], [])
+
+
+def test_cut(project: Project) -> None:
+    """Of two who cut at one mark one wins, and the loser's piece never is a token."""
+    worker = Worker(project)
+    place = submit(project)
+    mark = place.look().mark
+    assert mark is not None
+    first = place.cut(mark, 3, b"", worker.id)
+    assert place.cut(mark, 7, b"", worker.id) is None
+    assert first is not None
+    assert [item.piece for item in worker.pod()] == [first]
+    look = place.look()
+    assert look.mark == mark._replace(n=3, bore=first.birth)
+    assert [(kept.unborn, kept.piece.hi) for kept in look.kept] == [(True, 7)]
+
+
+def test_cut_for_nobody(project: Project) -> None:
+    """A piece for a worker that has just left waits for another one."""
+    place = submit(project)
+    mark = place.look().mark
+    assert mark is not None
+    piece = place.cut(mark, 3, b"", "host-0-00000000")
+    assert [kept.piece for kept in place.look().kept if kept.waiting] == [piece]
+
+
+def test_pods(project: Project) -> None:
+    """Assigned pieces are withdrawn and reassigned; an accepted one is not; no name comes twice."""
+    one, two = Worker(project), Worker(project)
+    place, piece = cut_one(project, one.id)
+    moved = place.reassign(one.id, piece, two.id)
+    assert moved is not None
+    assert place.withdraw(one.id, piece) is None
+    waits = place.withdraw(two.id, moved)
+    assert waits is not None
+    given = place.assign(waits, one.id)
+    assert given is not None
+    assert [p.serial for p in (piece, moved, waits, given)] == [1, 2, 3, 4]
+    assert place.accept(one.id, given)
+    assert place.withdraw(one.id, given) is None
+    assert place.assign(waits, two.id) is None
+
+
+def test_run(project: Project, ledgers: Ledgers) -> None:
+    """A list is worked off, filed as ended, and nothing is left of its directory."""
+    workers = [Worker(project), Worker(project)]
+    submit(project)
+    work_off(project, lists(project), workers)
+    assert ledgers.counted().keys() == set(range(TASKS))
+    assert sorted(n for worker in workers for n, _ in worker.begun) == list(range(TASKS))
+    (result,) = map(names.Result.parse, os.listdir(project.results))
+    assert result is not None
+    assert (result.token.job, result.outcome) == ("x.tasks", "ok")
+    assert Path(project.results, str(result)).read_bytes().startswith(b"echo 0\necho 1\n")
+    commands = [r["command"] for w in workers for r in records.of_worker(project, w.id)]
+    assert sorted(commands) == [f"echo {n}" for n in range(TASKS)]
+
+
+def test_empty(project: Project, ledgers: Ledgers) -> None:
+    """A list without tasks is done."""
+    submit(project, 0)
+    work_off(project, lists(project), [])
+    assert len(os.listdir(project.results)) == 1
+
+
+def test_take_and_judge(project: Project) -> None:
+    """Of a dead worker's piece that counts which it recorded; the crash counts against the next."""
+    worker = Worker(project, lambda turn: "crash" if turn.number == 3 else "ok")
+    place, _ = cut_one(project, worker.id)
+    with pytest.raises(Crash):
+        worker.work()
+    assert taking.take_all(project, worker.id, crashed=True) == 1
+    (kept,) = (k for k in place.look().kept)
+    assert (kept.taken, kept.why) == (True, DEAD)
+    notes: list[Record] = []
+    judged = afterwards.judge(place, kept, notes.append)
+    assert judged is not None
+    assert (judged.k, judged.at) == (3, 0)
+    assert [(r["task"], r["attempt"], r["outcome"]) for r in notes] == [(3, 1, "lost")]
+    waits = afterwards.rest(judged).piece
+    assert (waits.lo, waits.hi, waits.extra, waits.crashes) == (3, 5, 1, 1)
+    assert [waits.number(task) for task in waits.tasks()] == [2, 1]
+
+
+def test_late(project: Project, ledgers: Ledgers) -> None:
+    """Who was given up in the middle of a piece goes on in vain: no record of it counts twice."""
+    zombie = Worker(project)
+    cut_one(project, zombie.id)
+
+    def given_up(turn: Turn) -> str:
+        if turn.number == 2:
+            taking.take_all(project, zombie.id, crashed=False)
+            desk.look(nudge=True)  # judged
+        return "ok"
+
+    desk, zombie.fate = lists(project), given_up
+    assert zombie.work() == 1
+    assert len(zombie.begun) == 5
+    good = Worker(project)
+    work_off(project, desk, [good])
+    counted = ledgers.counted()
+    assert {task: who for task, (who, _, _) in counted.items()} == {
+        task: zombie.id if task < 2 else good.id for task in range(TASKS)
+    }
+    assert (2, 2) in good.begun
+    assert (3, 1) in good.begun
+
+
+def test_fifth_crash(project: Project, ledgers: Ledgers) -> None:
+    """A task that takes down five workers is lost; the others of its piece are not."""
+    notes: list[Record] = []
+    desk = lists(project, notes=notes)
+    submit(project)
+    attempts = []
+    for _ in range(30):
+        worker = Worker(project, lambda turn: "crash" if turn.number == 4 else "ok")
+        desk.look()
+        while desk.give(worker.id, 1):
+            pass
+        try:
+            worker.work()
+        except Crash:
+            taking.take_all(project, worker.id, crashed=True)
+        attempts += [attempt for number, attempt in worker.begun if number == 4]
+    work_off(project, desk, [Worker(project)])
+    assert attempts == [1, 2, 3, 4, 5]
+    outcomes = {task: outcome for task, (_, _, outcome) in ledgers.counted().items()}
+    assert outcomes == {task: "lost" if task == 4 else "ok" for task in range(TASKS)}
+    assert [(n["task"], n["attempt"]) for n in notes] == [(4, n) for n in (1, 2, 3, 4, 5)]
+    assert os.listdir(project.results)[0].endswith(",x1")
+
+
+def test_fired(project: Project, ledgers: Ledgers) -> None:
+    """Who is fired gives back the task that runs, as the next attempt, without a crash."""
+    worker = Worker(project, lambda turn: "fired" if turn.number == 2 else "ok")
+    place, _ = cut_one(project, worker.id)
+    worker.work()
+    (kept,) = place.look().kept
+    assert (kept.why, kept.k, afterwards.rest(kept).piece.crashes) == (BACK, 2, 0)
+    good = Worker(project)
+    work_off(project, lists(project), [good])
+    assert {(2, 2), (3, 1), (4, 1)} <= set(good.begun)
+    assert len(ledgers.counted()) == TASKS
+
+
+def test_retries(project: Project, ledgers: Ledgers) -> None:
+    """A task that fails is tried again by itself; what failed for good is counted as that."""
+    worker = Worker(
+        project,
+        lambda turn: (
+            "fail" if turn.number in (1, 2, 5) and turn.attempt < turn.number + 1 else "ok"
+        ),
+    )
+    submit(project)
+    work_off(project, lists(project, retries=2), [worker])
+    counted = {task: (attempt, end) for task, (_, attempt, end) in ledgers.counted().items()}
+    expected = {1: (2, "ok"), 2: (3, "ok"), 5: (3, "failed")}
+    assert counted == {task: expected.get(task, (1, "ok")) for task in range(TASKS)}
+    assert Counter(n for n, _ in worker.begun) == {
+        task: expected.get(task, (1, ""))[0] for task in range(TASKS)
+    }
+
+
+def test_split(project: Project, ledgers: Ledgers) -> None:
+    """While a task lasts, those behind it wait for somebody else."""
+    seen: list[int] = []
+    worker = Worker(project)
+    place, _ = cut_one(project, worker.id)
+
+    def fate(turn: Turn) -> str:
+        if seen:
+            return "ok"
+        seen.append(turn.number)
+        return "long"
+
+    worker.fate = fate
+    worker.work()
+    assert worker.begun == [(0, 1)]
+    look = place.look()
+    assert [(k.piece.lo, k.piece.hi, k.waiting) for k in look.kept] == [(0, 1, False), (1, 5, True)]
+    work_off(project, lists(project), [Worker(project)])
+    assert len(ledgers.counted()) == TASKS
+
+
+def test_torn(project: Project, ledgers: Ledgers) -> None:
+    """A piece that a power cut has emptied is written once more from the list."""
+    worker = Worker(project)
+    place, piece = cut_one(project, worker.id)
+    Path(place.in_pod(worker.id, piece, False)).write_bytes(b'{"lo":0}\n1\t-1\t')
+    worker.work()
+    (kept,) = place.look().kept
+    assert (kept.why, kept.k) == (TORN, 0)
+    work_off(project, lists(project), [worker])
+    assert sorted(n for n, _ in worker.begun) == list(range(TASKS))
+    assert len(ledgers.counted()) == TASKS
+
+
+def test_stop(project: Project) -> None:
+    """What waits in a stopped list is cancelled; what runs ends as it does."""
+    worker = Worker(project)
+    place, _ = cut_one(project, worker.id, 3)
+    desk = lists(project)
+    desk.look()
+    other = Worker(project)
+    desk.give(other.id, 1)
+    assert place.withdraw(other.id, other.pod()[0].piece)
+    mark = place.look().mark
+    assert mark is not None
+    assert place.stop(mark)
+    work_off(project, desk, [worker])
+    assert [n for n, _ in worker.begun] == [0, 1, 2]
+    assert os.listdir(project.results)[0].endswith(",cancelled")
+
+
+def test_removed(project: Project) -> None:
+    """Who removes a list's file stops it: what runs ends, nothing more begins, nothing is left."""
+    worker, other = Worker(project), Worker(project)
+    place, _ = cut_one(project, worker.id, 3)
+    desk = lists(project)
+    desk.look()
+    assert desk.give(other.id, 1)
+    mark = place.look().mark
+    os.unlink(place.place(mark))
+    worker.work()
+    work_off(project, desk, [])
+    other.work()
+    assert ([n for n, _ in worker.begun], other.begun) == ([0, 1, 2], [])
+    assert os.listdir(project.results) == []
+
+
+def test_restart_with_other_sizes(project: Project, ledgers: Ledgers) -> None:
+    """Each piece is cut by another dispatcher, with its own idea of how large it should be."""
+    worker = Worker(project)
+    submit(project, 40)
+    for seconds in (0.01, 1.0, 0.05, 0.1):
+        desk = lists(project)
+        desk.look()
+        for work in desk.works.values():
+            work.mean = seconds
+        desk.give(worker.id, 1)
+    work_off(project, lists(project), [worker])
+    assert sorted(n for n, _ in worker.begun) == list(range(40))
+    assert len(ledgers.counted()) == 40
+
+
+def test_covered() -> None:
+    """A set of ranges knows what is new and what is missing, whatever comes in whatever order."""
+    dice = random.Random(3)
+    for _ in range(300):
+        ours, model = covered.Covered(), set[int]()
+        for _ in range(dice.randrange(12)):
+            lo = dice.randrange(30)
+            hi = lo + dice.randrange(8)
+            new = {n for a, b in ours.add(lo, hi) for n in range(a, b)}
+            assert new == set(range(lo, hi)) - model
+            model |= new
+        assert ours.count == len(model)
+        assert {n for n in range(40) if n in ours} == model
+        assert {n for a, b in ours.holes(35) for n in range(a, b)} == set(range(35)) - model
+        ranges = list(ours.ranges())
+        assert all(b < c for (_, b), (c, _) in zip(ranges, ranges[1:]))
+
+
+def test_content() -> None:
+    """Commands are kept byte for byte, and what was cut off anywhere is noticed."""
+    tasks = [Task(1, -1, b"a\tb \xff\n"), Task(70000, 3, b""), Task(3, -1, bytes(range(1, 256)))]
+    data = content.encode(5, tasks, {"key": "k"})
+    found = content.decode(data)
+    assert (found.lo, found.common, found.tasks) == (5, {"key": "k"}, tasks)
+    assert found.part(6, 8) == tasks[1:]
+    for lo, hi in ((4, 6), (7, 9)):
+        with pytest.raises(content.Torn):
+            found.part(lo, hi)
+    for size in range(len(data)):
+        with pytest.raises(content.Torn):
+            content.decode(data[:size]).part(5, 8)
+
+
+# -- crashes ---------------------------------------------------------------------------------------
+
+
+class Limit:
+    """Lets whoever acts die at one system call that changes something."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.left = -1
+        self.calls = 0
+        for where, name in ((files, "move"), (files, "create"), (files, "remove"),
+                            (files.Appender, "append"), (files.Appender, "sync"),
+                            (os, "rmdir")):  # fmt: skip
+            patch.setattr(where, name, self.wrap(getattr(where, name)))
+
+    def wrap(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the call as it is made by somebody mortal."""
+
+        def counted(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+            self.calls += 1
+            self.left -= 1
+            if self.left == 0:
+                raise Crash
+            return call(*args, **more)
+
+        return counted
+
+
+def story(project: Project, seed: int, begun: list[tuple[int, int, str]]) -> Iterator[None]:
+    """A dispatcher and two workers; tasks that fail, last, crash; everybody is replaced."""
+    dice = random.Random(seed)
+
+    def fate(turn: Turn) -> str:
+        if turn.attempt > 2:
+            return "ok"
+        return dice.choices(["ok", "fail", "long", "fired", "crash"], [8, 2, 1, 1, 1])[0]
+
+    desk, crew = lists(project, 2), [Worker(project, fate) for _ in range(2)]
+    for _ in range(400):
+        yield
+        try:
+            desk.look(nudge=True)
+            if not shelf.keys(project):
+                break
+            for worker in crew:
+                desk.give(worker.id, 2)
+        except Crash:
+            desk = lists(project, 2)
+        for number, worker in enumerate(crew):
+            try:
+                worker.work()
+                if worker.stop or dice.random() < 0.1:
+                    raise Crash
+            except Crash:
+                begun += [(*what, worker.id) for what in worker.begun]
+                crew[number] = Worker(project, fate)
+                while worker.pod():
+                    try:
+                        taking.take_all(project, worker.id, worker.crashed)
+                    except Crash:
+                        desk = lists(project, 2)
+    else:
+        pytest.fail("it does not end")
+    for worker in crew:
+        begun += [(*what, worker.id) for what in worker.begun]
+
+
+def play(
+    project: Project, ledgers: Ledgers, limit: Optional[Limit], seed: int, at: int, often: int = 0
+) -> int:
+    """Tell one story, in which everybody who makes the ``at``-th call dies; return the calls."""
+    begun: list[tuple[int, int, str]] = []
+    submit(project)
+    ledgers.lines.clear()
+    if limit:
+        limit.calls, limit.left = 0, at
+    for _ in story(project, seed, begun):
+        if limit and limit.left < 0 < often:
+            limit.left, often = at, often - 1  # again and again
+    if limit:
+        limit.left = -1
+    counted = ledgers.counted()
+    assert counted.keys() == set(range(TASKS))
+    assert max(Counter(begun).values()) == 1
+    for task, (_, attempt, _) in counted.items():
+        numbers = [a for n, a, _ in begun if n == task]
+        assert max(numbers) <= attempt
+    assert "lost" not in {outcome for _, _, outcome in counted.values()}
+    return limit.calls if limit else 0
+
+
+def test_crash_points(
+    project: Project, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, tools: type[Tools]
+) -> None:
+    """Whoever makes the n-th system call dies before it, for every n; nothing is lost by it."""
+    limit = Limit(monkeypatch)
+    calls = play(project, ledgers, limit, 0, 0)
+    assert calls > 50
+    for at in range(1, calls):
+        play(project, ledgers, limit, at, at)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_storm(
+    project: Project, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Somebody dies every few calls."""
+    dice, limit = random.Random(seed), Limit(monkeypatch)
+    for number in range(10):
+        play(project, ledgers, limit, 100 * seed + number, dice.randrange(3, 40), 8)
