@@ -36,9 +36,9 @@ WORKERS = st.sampled_from(["node1-3-5f0c12ab", "a_b-0-00000000", "run-0-00000000
 def pieces(draw: st.DrawFn) -> Piece:
     """Any piece."""
     lo = draw(NUMBERS)
-    counts = [draw(SMALL) for _ in range(5)]
+    s, a, f, e, c = (draw(SMALL) for _ in range(5))
     bore = draw(st.one_of(st.just(""), BIRTHS))
-    return Piece(draw(BIRTHS), lo, lo + draw(SMALL), *counts, bore=bore)
+    return Piece(draw(BIRTHS), lo, lo + draw(SMALL), s, a, f, e, c, bore)
 
 
 @st.composite
