@@ -12,6 +12,7 @@ from typing import Callable, Optional
 
 from fjd.spool import outcomes, pods, records
 from fjd.spool.crew import Sighting, unlist
+from fjd.spool.lists import taking
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 
@@ -57,6 +58,7 @@ def bury(
     while True:
         for held in pods.contents(project, worker, nudge=True) or ():
             back += _release(project, worker, held, cause, note, crashed)
+        back += taking.take_all(project, worker, crashed)
         if pods.remove_pod(project, worker):
             break
     pods.clear_running(project, worker)

@@ -7,6 +7,7 @@ Every verb answers True (it happened through us) or False (somebody else was fir
 # No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
 import os
+from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from fjd.spool import outcomes
@@ -39,6 +40,10 @@ def contents(project: Project, worker: str, nudge: bool = False) -> Optional[lis
     names = files.listing(project.pod(worker), nudge)
     if names is None:
         return None
+    return _held(names)
+
+
+def _held(names: Iterable[str]) -> list[Held]:
     held = [found for found in map(parse, names) if found]
     held.sort(key=lambda item: item.token.serial)
     return held
@@ -98,13 +103,19 @@ class Pod:
     def __init__(self, project: Project, worker: str) -> None:
         self.project, self.worker = project, worker
         self.path = project.pod(worker)
+        self.others: list[str] = []
 
     def look(self, nudge: bool = False) -> list[Held]:
-        """Return the assignments, oldest first. A pod that was deleted is made again."""
-        held = contents(self.project, self.worker, nudge)
-        if held is None:
+        """Return the assignments, oldest first. A pod that was deleted is made again.
+
+        ``others`` then has the names of everything else: pieces of lists, and what is not ours.
+        """
+        names = files.listing(self.path, nudge)
+        if names is None:
             os.makedirs(self.path, 0o700, exist_ok=True)
-        return held or []
+        held = _held(names or ())
+        self.others = [name for name in names or () if parse(name) is None]
+        return held
 
     def accept(self, token: Token) -> bool:
         """Assigned -> running. False: the dispatcher took it back."""
@@ -127,17 +138,23 @@ class Pod:
         """Running -> queued: its attempt took the guardian down, and us with it."""
         return crash(self.project, self.worker, Held(token, accepted=True))
 
-    def take_down(self) -> None:
+    def take_down(self, crashed: bool = False) -> None:
         """Give back whatever still lies here and remove the pod.
 
         Once the directory is gone nobody can assign anything to us; until then the dispatcher may
         be faster, so the two steps repeat.
+
+        Args:
+            crashed: what we ran took our guardian down, and us with it.
         """
         while True:
             for held in contents(self.project, self.worker) or ():
                 self.give_back(held)
             if remove_pod(self.project, self.worker):
                 return
+            from fjd.spool.lists import taking  # few workers end with a piece in hand
+
+            taking.take_all(self.project, self.worker, crashed)
 
 
 def remove_pod(project: Project, worker: str) -> bool:
@@ -151,8 +168,10 @@ def remove_pod(project: Project, worker: str) -> bool:
     except FileNotFoundError:
         return True  # RACE: somebody else removed it
     except OSError:
+        from fjd.spool.lists.names import Assigned
+
         for name in files.listing(path, nudge=True) or ():
-            if parse(name) is None:
+            if parse(name) is None and Assigned.parse(name) is None:
                 files.move(f"{path}/{name}", project.staging())
         return False
     return True

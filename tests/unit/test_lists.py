@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import pytest
 
 from fjd.dispatcher.lists import Lists
-from fjd.spool import names, records
+from fjd.spool import burial, names, records
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import afterwards, content, covered, ends, shelf, submission, taking
 from fjd.spool.lists.content import Task
@@ -25,7 +25,7 @@ from fjd.system import files
 from fjd.worker.pieces import Pieces, Turn
 
 if TYPE_CHECKING:
-    from tests.unit.conftest import Tools
+    from tests.unit.conftest import Hire, Tools
 
 ME = "dispatcher-0-00000000"
 TASKS = 9
@@ -558,3 +558,33 @@ def test_storm(
     dice, limit = random.Random(seed), Limit(monkeypatch)
     for number in range(10):
         play(project, ledgers, limit, 100 * seed + number, dice.randrange(3, 40), 8)
+
+
+# -- with everybody else -------------------------------------------------------------------------
+
+
+def test_burial(project: Project, hire: Hire, ledgers: Ledgers) -> None:
+    """Whoever buries a worker sends its pieces back as well, accepted or not."""
+    fake = hire()
+    place, piece = cut_one(project, fake.id, 3)
+    mark = place.look().mark
+    assert mark is not None
+    assert place.cut(mark, 5, content.encode(3, [Task(4, -1, b""), Task(5, -1, b"")]), fake.id)
+    assert place.accept(fake.id, piece)
+    assert burial.bury(project, fake.id, fake.sighting, "it died", lambda _: None, True) == 2
+    assert [kept.why for kept in place.look().kept] == [DEAD, ""]
+    assert not os.path.exists(project.pod(fake.id))
+    work_off(project, lists(project), [Worker(project)])
+    assert ledgers.counted()[0][1] == 2
+
+
+def test_take_down(project: Project, hire: Hire, ledgers: Ledgers) -> None:
+    """Who leaves gives its pieces back."""
+    fake = hire()
+    cut_one(project, fake.id, 3)
+    assert [Assigned.parse(name) is not None for name in os.listdir(fake.pod.path)] == [True]
+    assert fake.pod.look() == []
+    assert len(fake.pod.others) == 1
+    fake.leave()
+    work_off(project, lists(project), [Worker(project)])
+    assert {attempt for _, attempt, _ in ledgers.counted().values()} == {1}
