@@ -6,6 +6,7 @@ of ``/proc/<pid>/stat``, the boot id and the pid namespace it names one process 
 
 # No postponed annotations: NamedTuple would compile each of them, and a worker waits for it.
 
+import functools
 import os
 from typing import NamedTuple, Optional
 
@@ -23,11 +24,13 @@ def hostname() -> str:
     return os.uname().nodename
 
 
+@functools.cache  # asked for every task, and it cannot change while we run
 def boot_id() -> str:
     """Return what names this boot of this host ("" where the kernel does not say)."""
     return _read("/proc/sys/kernel/random/boot_id").strip()
 
 
+@functools.cache
 def pid_namespace() -> str:
     """Return what names the world in which our pids mean something."""
     try:

@@ -34,7 +34,13 @@ overlay etc || {
 }
 overlay var || {
   (cd "$DISK/var" && mkdir -p cache lib log spool tmp && chmod 1777 tmp && ln -sfn /run run)
-  mount --bind "$DISK/var" /var
+  # What has to be seen below /var must be there before /var is covered: a checkout in /var/tmp.
+  echo "$BINDS" | while read -r access paths; do
+    src=${paths%%	*} dst=${paths#*	}
+    case $dst in /var/*) mkdir -p "$DISK$dst" && mount --bind "$src" "$DISK$dst" ;; esac
+  done
+  mount --rbind "$DISK/var" /var
+  BINDS=$(echo "$BINDS" | grep -v '	/var/' || :)
 }
 
 # COVERS ("MODE DIR"): directories that become empty ones of our own. BINDS ("ro|rw SRC<tab>DST"): what
@@ -46,7 +52,7 @@ echo "$COVERS" | while read -r mode dir; do
   mkdir -p "$aside$dir"
   mount -t tmpfs cover "$aside$dir" -o "mode=$mode"
 done
-echo "$BINDS" | while read -r access paths; do
+[ -z "$BINDS" ] || echo "$BINDS" | while read -r access paths; do
   src=${paths%%	*} dst=${paths#*	} place=''
   for dir in $(echo "$COVERS" | cut -d' ' -f2); do
     case $dst/ in "$dir"/*) place=$aside ;; esac

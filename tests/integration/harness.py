@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -33,7 +34,8 @@ from fjd.spool.project import Project
 from fjd.system.identity import hostname
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PLAIN = 7701  # the uid of a plain user, where the tests are run by root
+NOBODY = pwd.getpwnam("nobody")  # a plain user with a name, where the tests are run by root
+PLAIN, PLAIN_GROUP = NOBODY.pw_uid, NOBODY.pw_gid
 FAST = {"FJD_LEASE": "2", "FJD_HEARTBEAT": "0.5"}
 
 T = TypeVar("T")
@@ -80,7 +82,7 @@ def _python_path() -> str:
 
 def _works(python: str) -> bool:
     """Tell whether a plain user can run fjd with this interpreter."""
-    person = Person(PLAIN, PLAIN, python)
+    person = Person(PLAIN, PLAIN_GROUP, python)
     words = [python, "-c", "import fjd.worker.worker, fjd.scripts.fjd_dispatcher"]
     env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _python_path()}
     try:
@@ -99,7 +101,7 @@ def plain_person() -> Optional[Person]:
         return Person(os.geteuid(), os.getegid(), sys.executable)
     for python in (sys.executable, "/usr/bin/python3"):
         if _works(python):
-            return Person(PLAIN, PLAIN, python)
+            return Person(PLAIN, PLAIN_GROUP, python)
     return None
 
 

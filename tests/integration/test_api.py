@@ -6,6 +6,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_a_worker_in_a_python_program(env: FjdEnv) -> None:
     wait_until(env.sightings, "the worker is announced")
     env.job("one", "true")
     assert env.dispatch().code == 0
-    assert worker.wait(20) == 0
+    assert worker.wait(20) in (0, -signal.SIGTERM)  # it may be told twice to end
 
 
 def test_detach_tells_where_it_is_once_it_serves(env: FjdEnv) -> None:

@@ -253,7 +253,14 @@ def test_commands(env: FjdEnv) -> None:
         record = env.record(name)
         argument = f"{env.project.running}/{record['worker']}/{name}"
         argv = ["sh", "-c", f'{command} "$@"', "sh", argument]
-        done = subprocess.run(argv, capture_output=True, check=False, cwd=env.cwd)
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            check=False,
+            cwd=env.cwd,
+            env=env.env,
+            **env.person.as_user(),
+        )
         got = (record["exit"], env.output(name), env.output(name, "err"))
         assert got == (done.returncode, done.stdout, done.stderr), command
 
@@ -287,6 +294,7 @@ def test_logfile(env: FjdEnv) -> None:
     env.serve()
     (env.cwd / "old.log").write_text("old\n")
     os.utime(env.cwd / "old.log", (1, 1))
+    env.own(env.cwd / "old.log")
     env.job("new", "test -e 'a new.log' && echo found; :", logfile="a new.log")
     env.job("old", "cat old.log", logfile="old.log")
     env.job("home", "ls ~", logfile="~/home.log")
