@@ -14,6 +14,7 @@ from typing import Callable, NamedTuple, Optional
 from fjd.dispatcher.assigner import Assigner
 from fjd.dispatcher.filer import Filer, Totals
 from fjd.dispatcher.hosts import Bench, Hosts
+from fjd.dispatcher.lists import Lists
 from fjd.dispatcher.muster import Death, Member, Muster
 from fjd.dispatcher.progress import Count, Progress
 from fjd.errors import NoWorkers
@@ -24,6 +25,7 @@ from fjd.spool.lease import Lease
 from fjd.spool.names import Token, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system import bell
 
 _HOT = 1.0  # s after the last event during which we look often
 _CREW_LOOK = 1.0  # s between two looks at the workers without a reason
@@ -76,6 +78,7 @@ class Dispatcher:
         self._assigner = Assigner(
             project, lease, self._inbox, self._muster, self._hosts, self.totals, say
         )
+        self._lists = Lists(project, f"dispatcher-0-{lease.nonce}", self._note, manner.retries)
         self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._missing: dict[str, set[Token]] = {}
         self._told_benched: dict[str, Bench] = {}
@@ -113,6 +116,7 @@ class Dispatcher:
             self._mind_bench(now)
         if not self.draining:
             active |= self._assigner.pair(now)
+        active |= self._serve_lists(nudge, recount)
         self._progress.show(self.count())
         self._mind_workers(now)
         if active or self._inbox.unsettled:
@@ -120,6 +124,18 @@ class Dispatcher:
         if self.manner.keep_running and not self.draining:
             return True
         return not self.finished()
+
+    def _serve_lists(self, nudge: bool, recount: bool) -> bool:
+        """Fold what has come back of lists, and hand out more of them."""
+        active = self._lists.look(nudge, recount) > 0
+        if self.draining or not self._lists.works:
+            return active
+        members = {m.worker: m for m in self._muster.present() if m.host not in self._hosts.benched}
+        for worker in self._lists.feed(list(members)):
+            active = True
+            if members[worker].bell:
+                bell.ring(members[worker].bell)
+        return active
 
     def _progress_shown(self) -> bool:
         return self.totals.done + self.totals.failed > 0
@@ -145,7 +161,7 @@ class Dispatcher:
         return not self._busy()
 
     def _busy(self) -> bool:
-        queued = not self.draining and len(self._inbox)
+        queued = not self.draining and (len(self._inbox) or self._lists.works)
         return bool(queued or self._in_hand() or self._muster.strays())
 
     def _in_hand(self) -> int:
@@ -271,5 +287,6 @@ class Dispatcher:
     def close(self) -> None:
         """Leave nothing open."""
         notice.put_up(self.project, {})
+        self._lists.close()
         if self._ledger is not None:
             self._ledger.close()

@@ -114,7 +114,10 @@ class Pod:
         if names is None:
             os.makedirs(self.path, 0o700, exist_ok=True)
         held = _held(names or ())
-        self.others = [name for name in names or () if parse(name) is None]
+        if len(held) == len(names or ()):
+            self.others = []
+        else:
+            self.others = [name for name in names or () if parse(name) is None]
         return held
 
     def accept(self, token: Token) -> bool:

@@ -56,6 +56,8 @@ class Attempts:
         self._should_stop, self._insist, self._note = should_stop, insist, note
         self._copies = f"{pod.project.running}/{pod.worker}"
         self._kills = memory.oom_kills()
+        self._task = 1
+        self._lasts: Optional[Callable[[], None]] = None
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, token: Token) -> Report:
@@ -65,6 +67,7 @@ class Attempts:
         go back into the queue.
         """
         record = self._blank(token)
+        self._task, self._lasts = 1, None
         self._out.begin()
         self._err.begin()
         began = time.monotonic()
@@ -82,6 +85,21 @@ class Attempts:
         finally:
             if copy:
                 self._remove_copy(copy)
+        record["end"] = time.time()
+        record["seconds"] = round(time.monotonic() - began, 6)
+        return report
+
+    def run_task(
+        self, token: Token, number: int, command: str, lasts: Callable[[], None]
+    ) -> Report:
+        """Run one task of a list to its end; ``lasts`` is called once if it takes a while."""
+        record = {**self._blank(token), "task": number, "command": command}
+        self._task, self._lasts = number, lasts
+        self._out.begin()
+        self._err.begin()
+        began = time.monotonic()
+        job = jobfile.Job("task", command, None, None, 0, None, None, {})
+        report = self._execute(token, job, "", record, began)
         record["end"] = time.time()
         record["seconds"] = round(time.monotonic() - began, 6)
         return report
@@ -159,13 +177,15 @@ class Attempts:
     def _start(self, token: Token, job: jobfile.Job, copy: str) -> int:
         own = {
             "FJD_JOB": token.key,
-            "FJD_TASK": "1",
+            "FJD_TASK": str(self._task),
             "FJD_ATTEMPT": str(token.attempt),
             "FJD_JOBFILE": copy,
         }
         env = {**self._env, **job.env, **own}
         if job.kind == "script":
             argv = [copy]
+        elif job.kind == "task":
+            argv = ["/bin/bash", "-c", job.executable]
         else:
             # The job file's path is the shell's own argument: no name is ever parsed as code.
             argv = ["/bin/sh", "-c", f'{job.executable} "$@"', "sh", copy]
@@ -218,6 +238,8 @@ class Attempts:
             pause = 0.05 if much else min(2 * pause, _VISIBLE)
             if not told and time.monotonic() - began >= _VISIBLE:
                 told = self._tell_start(record)
+                if self._lasts is not None:
+                    self._lasts()
 
     def _flush(self) -> bool:
         try:

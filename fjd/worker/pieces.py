@@ -9,8 +9,9 @@ from fjd.spool.lists import content
 from fjd.spool.lists.content import Task
 from fjd.spool.lists.names import BACK, END, TORN, Assigned, Piece
 from fjd.spool.lists.shelf import LARGEST, Shelf
+from fjd.spool.names import Token
 from fjd.spool.project import Project
-from fjd.spool.records import Ledger, Record
+from fjd.spool.records import Ledger, Record, attempt
 from fjd.system import files
 
 
@@ -44,12 +45,27 @@ class Pieces:
     ) -> None:
         self._project, self._worker, self._ledger = project, worker, ledger
         self._execute, self._insist, self._should_stop = execute, insist, should_stop
+        self._ended: dict[Assigned, Callable[[], bool]] = {}
 
     def run(self, held: Assigned) -> bool:
         """Run an accepted piece; False if it ended too late to count."""
-        return _Run(self._project, self._worker, held, self._insist).work(
-            self._ledger, self._execute, self._should_stop
-        )
+        if held in self._ended:  # a reply was lost, and it lies where it was
+            return self._ended[held]()
+        run = _Run(self._project, self._worker, held, self._insist)
+        won = run.work(self._ledger, self._execute, self._should_stop)
+        self._ended = {run.held: run.again}  # only the last one can be meant
+        if not won:
+            self._insist(lambda: self._ledger.write(run.late()))
+        return won
+
+    def take(self, name: str) -> Optional[Assigned]:
+        """Assigned -> running, by a name in the pod. None: it is no piece, or was taken back."""
+        held = Assigned.parse(name)
+        if held is None or held.accepted:
+            return held
+        shelf, piece = Shelf(self._project, held.key), held.piece
+        won = self._insist(lambda: shelf.accept(self._worker, piece))
+        return held._replace(accepted=True) if won else None
 
 
 class _Run:
@@ -65,6 +81,7 @@ class _Run:
         self._shelf, self._worker, self._insist = Shelf(project, held.key), worker, insist
         self._piece: Piece = held.piece
         self._now = held.piece.lo
+        self.again: Callable[[], bool] = lambda: False
         self._content: Optional[content.Content] = None
         self._records = project.record_file(worker)
 
@@ -89,6 +106,8 @@ class _Run:
             turn = Turn(self._shelf.key, self._now, number, tasks[self._now - first])
             record = execute(turn, self._split)
             self._insist(lambda: ledger.write(record))  # noqa: B023  called at once
+            if record.get("orphaned"):
+                return True  # it may have killed our guardian on purpose: we bury ourselves
             if record.get("returned"):
                 why = BACK
                 break
@@ -110,7 +129,19 @@ class _Run:
         if short is not None:
             self._piece = short
 
+    @property
+    def held(self) -> Assigned:
+        """The piece as it is called now."""
+        return Assigned(self._shelf.key, self._piece, accepted=True)
+
+    def late(self) -> Record:
+        """Return the note that what was done of it from some task on does not count."""
+        token = Token(self._shelf.key, 0, self._piece.number(self._now))
+        record = {**attempt(token, self._worker), "event": "late", "task": self._now}
+        return {**record, "piece": str(self._piece)}
+
     def _end(self, why: str, at: int, k: int) -> bool:
+        self.again = lambda: self._end(why, at, k)
         try:
             won: bool = self._insist(lambda: self._shelf.end(self._worker, self._piece, why, at, k))
         except FileNotFoundError:

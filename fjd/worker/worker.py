@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Callable, TypeVar
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from fjd.spool import pods
 from fjd.spool.crew import Card, Post
@@ -30,7 +30,9 @@ from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt
 from fjd.worker.scratch import Stream
 
 if TYPE_CHECKING:
+    from fjd.spool.records import Record
     from fjd.worker.attempt import Report
+    from fjd.worker.pieces import Pieces, Turn
 
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
@@ -73,6 +75,7 @@ class Worker:
         self._err = Stream(scratch, "err", outputs[1])
         self._family = Family(os.getppid())
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
+        self._pieces: Optional[Pieces] = None
         self._said = self._nudged = 0.0
 
     # -- life ---------------------------------------------------------------------------------
@@ -128,6 +131,8 @@ class Worker:
             elif held.accepted or self._accept(held.token):
                 self._run(held.token)
             worked = True
+        for name in self._pod.others:
+            worked = (not self._should_stop() and self._run_piece(name)) or worked
         if not worked and not self._stop:
             self._codes.clear()
             self._insist(lambda: self._post.show(busy=False))
@@ -142,7 +147,7 @@ class Worker:
             self._heart.stop()
             pods.remove_pod(self.project, self.card.worker)  # a look may have made it again
             return AGAIN if again else 0
-        self._insist(self._pod.take_down)
+        self._insist(lambda: self._pod.take_down(crashed=self._stop == _ORPHANED))
         self._heart.stop()
         self._insist(self._post.leave)
         pods.clear_running(self.project, self.card.worker)
@@ -229,6 +234,32 @@ class Worker:
         self._insist(lambda: self._ledger.write({**note, "worker": self.card.worker}))
         what = "was removed while I ran it" if removed else "ended too late to count"
         self._say(f"Worker {self.card.worker}: {token.job} {what}.")
+
+    def _run_piece(self, name: str) -> bool:
+        """Run a piece of a list; False if there was nothing to run."""
+        from fjd.worker.pieces import Pieces
+
+        if self._pieces is None:
+            who, run, stop = self.card.worker, self._run_task, self._should_stop
+            self._pieces = Pieces(self.project, who, self._ledger, run, self._insist, stop)
+        held = self._pieces.take(name)
+        if held is None:
+            return False
+        self._insist(lambda: self._post.show(busy=True))
+        if not self._pieces.run(held) and not self._heart.buried:
+            self._heart.buried = not self._insist(self._post.beat)
+        bell.ring(self._heart.bell)
+        return True
+
+    def _run_task(self, turn: "Turn", lasts: Callable[[], None]) -> "Record":
+        """Run one task of a piece."""
+        token, command = Token(turn.key, 0, turn.attempt), os.fsdecode(turn.task.command)
+        report = self._attempts.run_task(token, turn.number, command, lasts)
+        report.record.update(self._insist(self._attempts.finish_output))
+        if self._stop == _ORPHANED:
+            report.record["orphaned"] = True
+        self._renew_scratch()
+        return report.record
 
     def _renew_scratch(self) -> None:
         """Whatever escaped from the task is our guardian's child now, and may still print."""
