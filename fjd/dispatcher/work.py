@@ -18,7 +18,7 @@ from fjd.spool.lists.afterwards import Counted, Folder
 from fjd.spool.lists.content import Task
 from fjd.spool.lists.names import STOP, Mark, Piece
 from fjd.spool.lists.shelf import Look, Shelf
-from fjd.spool.records import Record
+from fjd.spool.records import Ledger, Record
 
 PIECE = 0.25  # s of work in one piece
 _MOST = 1000  # tasks in one piece
@@ -146,6 +146,9 @@ class Work:
 
     def _commit(self, mark: Mark, seen: Look) -> None:
         self.close()
+        ledger = Ledger(self.shelf.project, self._me)
+        ledger.write(afterwards.record(mark, self._me, self.folder.bad))
+        ledger.close()
         self.ended = afterwards.commit(self.shelf, mark, seen, self._me) or self.ended
 
     # -- cutting ------------------------------------------------------------------------------

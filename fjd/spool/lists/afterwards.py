@@ -229,6 +229,19 @@ def close(shelf: Shelf, mark: Mark, code: str) -> Optional[Mark]:
     return new if files.move(shelf.place(mark), shelf.place(new)) else None
 
 
+def record(mark: Mark, who: str, bad: int) -> Record:
+    """Return the record of the end of a whole list; ``task`` is null in it."""
+    outcome = outcomes.outcome(mark.end)
+    return {
+        **loss_record(mark.token, who, f"{bad} of {mark.n} tasks did not end well" if bad else ""),
+        "task": None,
+        "tasks": mark.n,
+        "outcome": outcome,
+        "exit": {outcomes.OK: 0, outcomes.FAILED: 1}.get(outcome),
+        "command": mark.token.job,
+    }
+
+
 def commit(shelf: Shelf, mark: Mark, look: Look, who: str) -> bool:
     """Closed -> ended: what nobody needs goes, then the token, then the directory.
 
