@@ -22,6 +22,7 @@ from fjd.spool.records import Ledger, Record
 
 PIECE = 0.25  # s of work in one piece
 _MOST = 1000  # tasks in one piece
+_AHEAD = 10_000  # tasks that are read and not cut, at most: enough to see the end come
 _LOOKS = 2  # without the mark until it counts as removed
 _FIRST = 4  # tasks in a piece before anything was measured
 
@@ -184,7 +185,7 @@ class Work:
     def _size(self, crew: int) -> int:
         size = _FIRST if self.mean is None else int(PIECE / max(self.mean, 1e-6))
         size = max(1, min(size, _MOST))
-        self._read(2 * size * max(crew, 1))
+        self._read(min(2 * size * max(crew, 1), _AHEAD))
         if self._exhausted:
             size = min(size, -(-len(self._ahead) // (2 * max(crew, 1))))
         return max(1, size)

@@ -21,9 +21,13 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
     filed     done/<shard>/T,<worker>,ok                     nobody
               failed/<shard>/T,<worker>,<outcome>            user: retry -> requeue/T
     rejected  rejected/T  and its reason in T.why            user: mv back
+    a list    lists/<key>/T,n<n>[,...]                       dispatcher: cut, close
+
+A job of many tasks is worked off as a list: its token stands in lists/ meanwhile, and what lies in
+the pods are pieces of it. Their states and transitions have a page of their own: lists/__init__.py.
 
 Invariant: every job that nobody removed has exactly one token in jobqueue + requeue + jobpods +
-results + done + failed + rejected. Its filed name is what counts: key, attempt, worker and outcome
+lists + results + done + failed + rejected. Its filed name is what counts: key, attempt, worker and outcome
 stand in it. The record of that attempt (records.py) holds the details.
 
 States of a worker (``W`` = ``<host>-<slot>-<random>``, new for every process, never reused)
@@ -67,7 +71,8 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             busy. Only the worker renames its entry.
     bury       dispatcher   1. unlink the entry: from here on the worker cannot beat; 2. every
                recruiter    token: committed by its record, or requeued (T,run: next attempt, one
-                            more crash; the fifth crash files it as lost); 3. rmdir jobpods/W.
+                            more crash; the fifth crash files it as lost); a piece goes back to
+                            its list; 3. rmdir jobpods/W.
                             Crash between: a pod without an entry; the next dispatcher goes on
                             with step 2 after a lease.
     leave      worker       (its end) give back all, rmdir jobpods/W, then unlink the entry.
