@@ -27,8 +27,8 @@ A job of many tasks is worked off as a list: its token stands in lists/ meanwhil
 the pods are pieces of it. Their states and transitions have a page of their own: lists/__init__.py.
 
 Invariant: every job that nobody removed has exactly one token in jobqueue + requeue + jobpods +
-lists + results + done + failed + rejected. Its filed name is what counts: key, attempt, worker and outcome
-stand in it. The record of that attempt (records.py) holds the details.
+lists + results + done + failed + rejected. Its filed name is what counts: key, attempt, worker
+and outcome stand in it. The record of that attempt (records.py) holds the details.
 
 States of a worker (``W`` = ``<host>-<slot>-<random>``, new for every process, never reused)
 

@@ -6,8 +6,10 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from harness import FjdEnv, wait_until
 
 from fjd.spool.lists import covered, ends, shelf, submission
@@ -16,6 +18,8 @@ from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
 
 TASKS = 2000
+FAST = {"FJD_LEASE": "2", "FJD_HEARTBEAT": "0.4", "FJD_POLL": "0.2", "FJD_NUDGE": "0.4"}
+HOLD = "if [ %d = 1 ]; then echo 1 > began; until [ -e go ]; do sleep 0.02; done; fi"
 
 
 def submit(env: FjdEnv, count: int, command: str) -> Shelf:
@@ -115,3 +119,33 @@ def test_killed(env: FjdEnv) -> None:
     assert extra <= 2 * kills
     assert kills >= 8
     assert shelf.keys(env.project) == []
+
+
+def test_frozen(env: FjdEnv) -> None:
+    """A worker that stood still in the middle of a piece goes on in vain; what it did counts."""
+    env.env.update(FAST)
+    frozen, dispatcher = env.worker(), env.serve()
+    place = submit(env, 4, HOLD)
+    witness = Witness(env, place)
+    env.wait_file("began")
+    first = frozen.id
+    # Guardian, worker and the task's shell; what the shell starts are short sleeps.
+    processes = [psutil.Process(frozen.pid), frozen.worker, *frozen.worker.children()]
+    for process in processes:
+        process.suspend()
+    try:
+        other = env.worker()
+        dispatcher.says(f"worker {first} on {os.uname().nodename} gave no sign of life for 2 s")
+        witness.look()
+        (env.cwd / "go").touch()
+        wait_until(witness.look, "the list is done", on_timeout=env.show)
+    finally:
+        for process in reversed(processes):
+            with suppress(psutil.NoSuchProcess):  # what thaws first ends the others
+                process.resume()
+    counted = witness.counted()
+    assert counted[0] == (first, 1, "ok")
+    assert counted[1] == (other.id, 2, "ok")
+    assert counted[3] == (other.id, 1, "ok")
+    assert counted.keys() == set(range(4))
+    wait_until(lambda: len(frozen.ids) == 2, "it starts over", 10.0, env.show)

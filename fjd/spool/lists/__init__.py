@@ -92,8 +92,9 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
     stop      dispatcher  rename the mark -> ,stop. Nobody cuts any more; what waits is folded as
                           cancelled instead of assigned; what runs ends as it does.
     close     dispatcher  all tasks folded, and no more to cut or stopped: rename the mark to say
-                          the outcome [decides]; unlink void files and the progress; rename the
-                          token -> results/; rmdir. Crash between: done again from its name.
+                          the outcome [decides]; write the list's own record; unlink void files
+                          and the progress; rename the token -> results/; rmdir. Crash between:
+                          done again from its name.
 
 A list whose token is gone while other files stand in its directory was removed by the user: it is
 treated as stopped. The number of files: pieces in pods and in hand, never one per task.
