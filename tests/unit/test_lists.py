@@ -16,7 +16,7 @@ from fjd.spool import burial, names, records
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import afterwards, content, covered, ends, shelf, submission, taking
 from fjd.spool.lists.content import Task
-from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Mark, Piece
+from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.names import Token
 from fjd.spool.project import Project
@@ -314,6 +314,22 @@ def test_fired(project: Project, ledgers: Ledgers) -> None:
     work_off(project, lists(project), [good])
     assert {(2, 2), (3, 1), (4, 1)} <= set(good.begun)
     assert len(ledgers.counted()) == TASKS
+
+
+def test_fired_and_killed(project: Project) -> None:
+    """Who stopped its task and died before it could give it back did not die of the task."""
+    worker = Worker(project, lambda turn: "fired" if turn.number == 2 else "ok")
+    place, piece = cut_one(project, worker.id)
+    place.accept(worker.id, piece)
+    worker.pieces.run(Assigned(place.key, piece, accepted=True))
+    (ended,) = place.look().kept
+    taken = Kept(ended.piece, False, DEAD, worker.id)
+    os.rename(place.place(ended), place.place(taken))
+    notes: list[Record] = []
+    judged = afterwards.judge(place, taken, notes.append)
+    assert judged is not None
+    assert notes == []
+    assert (judged.why, judged.k) == (BACK, 2)
 
 
 def test_retries(project: Project, ledgers: Ledgers) -> None:

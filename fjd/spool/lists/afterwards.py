@@ -49,7 +49,9 @@ def judge(shelf: Shelf, kept: Kept, note: Callable[[Record], None]) -> Optional[
     piece = kept.piece
     found = ends.read(shelf.project, shelf.key, piece, kept.worker, sync=True)
     k, why = found.first_missing(piece), kept.why
-    if k < piece.hi:
+    if k == found.returned:
+        why = BACK
+    elif k < piece.hi:
         note(_loss(shelf.key, piece, k, kept.worker, _CAUSES[why]))
         before = piece.crashes if k == piece.lo else 0
         if why == DEAD and before + 1 >= CRASH_LIMIT:

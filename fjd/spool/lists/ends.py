@@ -19,10 +19,12 @@ class Ends(NamedTuple):
     Attributes:
         at: where in the worker's records they begin.
         records: by the number of the task.
+        returned: the task that its worker stopped itself, to give it back (-1: none).
     """
 
     at: int
     records: dict[int, Record]
+    returned: int = -1
 
     def first_missing(self, piece: Piece) -> int:
         """Return the first task that did not end (``hi`` if all did)."""
@@ -39,7 +41,7 @@ def read(
         sync: make what was read survive a power cut; something will be built on it.
     """
     found: dict[int, Record] = {}
-    start = -1
+    start = returned = -1
     if worker == NOBODY:
         return Ends(0, found)
     needle = json.dumps(key, ensure_ascii=False).encode("utf-8", "surrogateescape")
@@ -57,12 +59,14 @@ def read(
                 break
             if needle in line and _EVENT in line:
                 record = _end_of(piece, key, line)
-                if record is not None and found.setdefault(record["task"], record) is record:
+                if record is not None and record.get("returned"):
+                    returned = -1 if record.get("orphaned") else record["task"]
+                elif record is not None and found.setdefault(record["task"], record) is record:
                     start = at if start < 0 else start
                     if len(found) == piece.hi - piece.lo:
                         break
             at += len(line)
-    return Ends(max(start, 0), found)
+    return Ends(max(start, 0), found, returned)
 
 
 def _end_of(piece: Piece, key: str, line: bytes) -> Record | None:
@@ -75,6 +79,6 @@ def _end_of(piece: Piece, key: str, line: bytes) -> Record | None:
         return None
     if record.get("key") != key or record.get("attempt") != piece.number(task):
         return None
-    if record.get("event") != "end" or record.get("returned"):
+    if record.get("event") != "end":
         return None
     return record if isinstance(record.get("outcome"), str) else None
