@@ -41,6 +41,13 @@ def run(program: str, command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a user can cause never ends in a traceback."""
     _open_streams()
     try:
+        return _outcome(program, command)
+    finally:
+        _abandon_what_nobody_takes()
+
+
+def _outcome(program: str, command: Callable[[], int]) -> int:
+    try:
         code = _code_of(command)
         sys.stdout.flush()
         return code
@@ -51,13 +58,20 @@ def run(program: str, command: Callable[[], int]) -> int:
         say(program, "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has had enough; nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read our output has had enough, and nothing is wrong
     except OSError as error:
         where = f" {error.filename!r}" if error.filename else ""
         say(program, f"the system refused{where}: {error.strerror or error}")
         return 6
+
+
+def _abandon_what_nobody_takes() -> None:
+    """What cannot be written now would fail again when Python ends, with another exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
 
 
 def _code_of(command: Callable[[], int]) -> int:

@@ -10,6 +10,7 @@ Nobody sleeps for a fixed time here: ``wait_until`` looks until something is so.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import pwd
@@ -76,15 +77,27 @@ class Person(NamedTuple):
         return {"user": self.uid, "group": self.gid, "extra_groups": ()}
 
 
+@cache
 def _python_path() -> str:
-    return os.pathsep.join((str(CHECKOUT), str(Path(configobj.__file__).parents[1])))
+    """Return where a plain user finds fjd and what it needs: copies, if ours are for root only."""
+    here = os.pathsep.join((str(CHECKOUT), str(Path(configobj.__file__).parents[1])))
+    if os.geteuid() or _works("/usr/bin/python3", here):
+        return here
+    place = tempfile.mkdtemp(prefix="fjd-lib-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    os.chmod(place, 0o755)
+    for source in (CHECKOUT / "fjd", *(Path(m.__file__).parent for m in (configobj, psutil))):
+        shutil.copytree(source, Path(place, source.name), ignore=shutil.ignore_patterns("*.pyc"))
+    watchdog = Path(configobj.__file__).parents[1] / "watchdog"
+    shutil.copytree(watchdog, Path(place, "watchdog"), ignore=shutil.ignore_patterns("*.pyc"))
+    return place
 
 
-def _works(python: str) -> bool:
+def _works(python: str, path: str) -> bool:
     """Tell whether a plain user can run fjd with this interpreter."""
     person = Person(PLAIN, PLAIN_GROUP, python)
     words = [python, "-c", "import fjd.worker.worker, fjd.scripts.fjd_dispatcher"]
-    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _python_path()}
+    env = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": path}
     try:
         done = subprocess.run(
             words, env=env, cwd="/", capture_output=True, check=False, **person.as_user()
@@ -100,7 +113,7 @@ def plain_person() -> Optional[Person]:
     if os.geteuid():
         return Person(os.geteuid(), os.getegid(), sys.executable)
     for python in (sys.executable, "/usr/bin/python3"):
-        if _works(python):
+        if _works(python, _python_path()):
             return Person(PLAIN, PLAIN_GROUP, python)
     return None
 

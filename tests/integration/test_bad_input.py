@@ -363,7 +363,8 @@ def test_full_disk(small_env: FjdEnv, output: str) -> None:
     """On a full disk the worker says so, waits, and goes on; there is exactly one record."""
     env = small_env
     worker, dispatcher = env.worker(), env.serve()
-    env.job("job", f"echo > began; while ! test -e go; do sleep 0.02; done; {output}:")
+    page = ": " + "x" * 5000  # no record of it fits into what is left of a page of the disk
+    env.job("job", f"echo > began; while ! test -e go; do sleep 0.02; done; {output}{page}; :")
     env.put("next", GOOD)
     env.wait_file("began")
     fill(env.home / "ballast")
