@@ -78,7 +78,8 @@ class Dispatcher:
         self._assigner = Assigner(
             project, lease, self._inbox, self._muster, self._hosts, self.totals, say
         )
-        self._lists = Lists(project, f"dispatcher-0-{lease.nonce}", self._note, manner.retries)
+        me, office = f"dispatcher-0-{lease.nonce}", lambda: lease.held(nudge=True)
+        self._lists = Lists(project, me, self._note, manner.retries, office)
         self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._missing: dict[str, set[Token]] = {}
         self._told_benched: dict[str, Bench] = {}

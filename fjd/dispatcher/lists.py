@@ -23,11 +23,18 @@ class Lists:
         me: this dispatcher, in the form of a worker's name; for progress files and results.
         note: takes the record of an attempt that ended with its worker.
         retries: further attempts of a task after a failure.
+        in_office: whether this dispatcher still holds the lease.
     """
 
     def __init__(
-        self, project: Project, me: str, note: Callable[[Record], None], retries: int
+        self,
+        project: Project,
+        me: str,
+        note: Callable[[Record], None],
+        retries: int,
+        in_office: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._in_office = in_office
         self.project, self._me, self._note, self._retries = project, me, note, retries
         self.works: dict[str, Work] = {}
         self._hands: dict[str, set[str]] = {}  # births of the pieces in each pod
@@ -44,10 +51,10 @@ class Lists:
         for key in there:
             if key not in self.works:
                 shelf = Shelf(self.project, key)
-                self.works[key] = Work(shelf, self._me, self._note, self._retries)
+                self.works[key] = Work(shelf, self._me, self._note, self._retries, self._in_office)
             work = self.works[key]
             try:
-                ended += len(work.look(nudge))
+                ended += len(work.look(nudge, recount))
             except JobFileError:
                 self._stop(work)
             for worker, birth in work.back:

@@ -16,6 +16,7 @@ from fjd.spool import outcomes, pods
 from fjd.spool.lists import afterwards, content, taking
 from fjd.spool.lists.afterwards import Counted, Folder
 from fjd.spool.lists.content import Task
+from fjd.spool.lists.covered import Covered
 from fjd.spool.lists.names import STOP, Mark, Piece
 from fjd.spool.lists.shelf import Look, Shelf
 from fjd.spool.records import Ledger, Record
@@ -36,6 +37,7 @@ class Work:
         me: this dispatcher, in the form of a worker's name; for the progress file and the result.
         note: takes the record of an attempt that ended with its worker.
         retries: further attempts of a task after a failure.
+        in_office: whether this dispatcher still holds the lease.
 
     Attributes:
         mark: its token as last seen; None if it is gone.
@@ -45,8 +47,12 @@ class Work:
         back: which pieces came back since the last look, as (worker, birth).
     """
 
-    def __init__(self, shelf: Shelf, me: str, note: Note, retries: int) -> None:
+    def __init__(
+        self, shelf: Shelf, me: str, note: Note, retries: int, in_office: Callable[[], bool]
+    ) -> None:
         self.shelf, self._me, self._note, self._retries = shelf, me, note, retries
+        self._in_office = in_office
+        self._missing: set[tuple[int, int]] = set()
         self.folder = Folder(shelf, me, self._may_retry, self._reread)
         self.mark: Optional[Mark] = None
         self.waiting: list[Piece] = []
@@ -67,8 +73,11 @@ class Work:
 
     # -- looking ------------------------------------------------------------------------------
 
-    def look(self, nudge: bool = False) -> list[Counted]:
-        """See what has come back, and do what follows; return the tasks that have ended."""
+    def look(self, nudge: bool = False, recount: bool = False) -> list[Counted]:
+        """See what has come back, and do what follows; return the tasks that have ended.
+
+        ``recount``: look as well for tasks that nobody has any more.
+        """
         if self._fresh:
             self.folder.learn()
             self._fresh = False
@@ -95,6 +104,8 @@ class Work:
             for piece in self.waiting:
                 self.shelf.call_off(piece)
             self.waiting = []
+        if seen.mark is not None and recount and not seen.mark.closed:
+            counted += self._find_removed(seen.mark)
         if seen.mark is not None and self._done(seen):
             self._close(seen.mark)
         return counted
@@ -114,6 +125,32 @@ class Work:
         self._shut()
         self.ended = afterwards.clear(self.shelf, seen)
         return self.ended
+
+    def _find_removed(self, mark: Mark) -> list[Counted]:
+        """Find tasks of which the piece was removed by hand: twice in no pod and not here."""
+        found = self.folder.covered.holes(mark.n)
+        if next(found, None) is None:
+            return []
+        there = Covered()
+        for worker in pods.everyone(self.shelf.project):
+            for item in taking.held(self.shelf.project, worker, nudge=True):
+                if item.key == self.shelf.key:
+                    there.add(item.piece.lo, item.piece.hi)
+        for kept in self.shelf.look(nudge=True).kept:  # last: this way they go by themselves
+            there.add(kept.piece.lo, kept.piece.hi)
+        for fresh in (False, True):
+            for lo, hi in self.folder.covered.ranges():
+                there.add(lo, hi)
+            missing = set(there.holes(mark.n))
+            if missing and not fresh:
+                self.folder.learn()  # another dispatcher may have folded them meanwhile
+        again, self._missing = missing & self._missing, missing
+        counted: list[Counted] = []
+        for lo, hi in sorted(again) if again and self._in_office() else ():
+            counted += self.folder.cancel(lo, hi)
+        for ended in counted:
+            self._note(ended.record)
+        return counted
 
     def _births(self, seen: Look) -> None:
         """Deliver what somebody bore and could not deliver."""

@@ -417,6 +417,41 @@ def test_removed(project: Project) -> None:
     assert os.listdir(project.results) == []
 
 
+def test_piece_removed(project: Project) -> None:
+    """Who removes a piece cancels its tasks; the list ends without them."""
+    worker, other = Worker(project), Worker(project)
+    place, piece = cut_one(project, worker.id, 3)
+    os.unlink(place.in_pod(worker.id, piece, False))
+    notes: list[Record] = []
+    desk = lists(project, notes=notes)
+    for _ in range(30):
+        desk.look(nudge=True, recount=True)
+        if not shelf.keys(project):
+            break
+        desk.feed([other.id])
+        other.work()
+    assert [n for n, _ in sorted(other.begun)] == list(range(3, TASKS))
+    assert [(r["task"], r["outcome"]) for r in notes] == [(n, "cancelled") for n in range(3)]
+    assert os.listdir(project.results)[0].endswith(",x1")
+
+
+def test_somebody_else_folded(project: Project, ledgers: Ledgers) -> None:
+    """What another dispatcher folded behind our back is not missed."""
+    worker, desk = Worker(project), lists(project)
+    cut_one(project, worker.id, 3)
+    desk.look()
+    worker.work()
+    lists(project).look(nudge=True)
+    for _ in range(30):
+        desk.look(nudge=True, recount=True)
+        if not shelf.keys(project):
+            break
+        desk.feed([worker.id])
+        worker.work()
+    assert {end for _, _, end in ledgers.counted().values()} == {"ok"}
+    assert len(ledgers.counted()) == TASKS
+
+
 def test_restart_with_other_sizes(project: Project, ledgers: Ledgers) -> None:
     """Each piece is cut by another dispatcher, with its own idea of how large it should be."""
     worker = Worker(project)

@@ -111,6 +111,15 @@ class Folder:
         self._write([line])
         self._add(line)
 
+    def cancel(self, lo: int, hi: int) -> list[Counted]:
+        """Count tasks as cancelled whose piece was removed by hand."""
+        line = Folded(lo, hi, NOBODY, 0, 1, 0, OFF, hi - lo)
+        self._write([line])
+        kept = Kept(Piece("", lo, hi), False, OFF, NOBODY, 0, hi)
+        nothing = ends.Ends(0, {})
+        new = self._add(line)
+        return [self._count(kept, task, nothing) for a, b in new for task in range(a, b)]
+
     def fold(self, judged: Sequence[Kept]) -> list[Counted]:
         """Fold judged pieces as far as they are final, and move them on."""
         counted: list[Counted] = []
