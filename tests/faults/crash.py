@@ -1,7 +1,8 @@
 """Kills the process of story.py at each of its system calls: ``python crash.py MODE ARGS``.
 
     python crash.py trace HOME LIST      play it once; write to LIST what the tap saw
-    python crash.py kill DIR STEP SHIFT  kill it before and after every STEPth call, from SHIFT on;
+    python crash.py kill DIR STEP SHIFT [MUTANT]
+                                         kill it before and after every STEPth call, from SHIFT on;
                                          after each kill go on to the end, and audit the spool
 
 Each run is a fork of this process: nothing is loaded twice.
@@ -13,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -20,11 +22,15 @@ from typing import Callable
 
 sys.path.insert(0, str(Path(__file__).parent))
 import story
+from mutants import MUTANTS
 from tap import Tap
 
 from bench.soak import Audit
 from fjd.spool.project import Project
 from fjd.spool.sweeping import sweep
+from fjd.system.files import write_all
+
+mutant = "none"
 
 
 def in_child(act: Callable[[], None], what: str) -> int:
@@ -32,6 +38,7 @@ def in_child(act: Callable[[], None], what: str) -> int:
     pid = os.fork()
     if pid == 0:
         try:
+            MUTANTS[mutant]()
             act()
             os._exit(0)
         except BaseException:  # noqa: BLE001  it is printed, and the process ends
@@ -51,7 +58,7 @@ class Run:
         for name in ("home", "tmp", "cwd"):
             os.mkdir(f"{path}/{name}", 0o700)
         os.environ.update(FJD_HOME=f"{path}/home", TMPDIR=f"{path}/tmp", EXECUTED=f"{path}/log")
-        story.tempfile.tempdir = None
+        tempfile.tempdir = None
         os.chdir(f"{path}/cwd")
         Path(path, "log").touch()
         Path(path, "said").touch()
@@ -62,7 +69,7 @@ class Run:
         said = os.open(f"{self.path}/said", os.O_WRONLY | os.O_APPEND)
         tap = Tap(f"{self.path}/home/p", point, before)
         tap.open_up()
-        story.tell("p", lambda job: os.write(said, f"{job}\n".encode()) and None)
+        story.tell("p", lambda job: write_all(said, f"{job}\n".encode(), "said"))
         if listing:
             Path(listing).write_text("".join(f"{call}\n" for call in tap.seen))
 
@@ -85,7 +92,7 @@ class Run:
         status = in_child(lambda: self.tell(point, before), what)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if not killed and status:
-            return True, [f"{what}: it broke without being killed"]
+            return False, [f"{what}: it broke without being killed", *self.audit()]
         if killed and in_child(lambda: story.finish("p"), f"{what}: going on"):
             return True, [f"{what}: going on failed", *self.audit()]
         return killed, [f"{what}: {problem}" for problem in self.audit()]
@@ -120,4 +127,5 @@ def trace(directory: str, listing: str) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "trace":
         sys.exit(trace(*sys.argv[2:]))
+    mutant = [*sys.argv, mutant][5]
     sys.exit(kill(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))

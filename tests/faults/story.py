@@ -32,7 +32,7 @@ from fjd.worker.guardian import Lifeline
 from fjd.worker.worker import Worker
 
 HOUR = 1000.0  # s, by the dispatcher's clock
-SLOW = Timings(heartbeat=HOUR, lease=4 * HOUR, far_lease=4 * HOUR)
+SLOW = Timings(heartbeat=HOUR, lease=4 * HOUR, far_lease=4 * HOUR, nudge=0.01)
 fjd.worker.heart._SYNC = 10 * HOUR  # the heart beats when the story says so
 
 JOBS = {
@@ -43,6 +43,7 @@ JOBS = {
     "leaver": 'test "$FJD_ATTEMPT" -gt 1 || { kill $PPID; exec sleep 60; }',
 }
 DROPPED = "bad"
+
 
 class Boss:
     """A dispatcher in office, with a clock that goes on by an hour at each look."""

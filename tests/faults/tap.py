@@ -27,7 +27,9 @@ _TRACED = {
     "fdatasync": "fdatasync", "ftruncate": "ftruncate", "fchmod": "fchmod", "fallocate": "?",
     "syncfs": "?", "sendfile": "?", "copy_file_range": "?", "setxattr": "?", "fchown": "?",
 }  # fmt: skip
-CALLS = ",".join(f"?{name}" for name in _TRACED)  # for `strace -e trace=`; not all machines have all
+CALLS = ",".join(
+    f"?{name}" for name in _TRACED
+)  # for `strace -e trace=`; not all machines have all
 
 
 class Call(NamedTuple):
@@ -62,9 +64,10 @@ class Tap:
         def open_file(path: Any, flags: int, *more: Any, **named: Any) -> int:  # noqa: ANN401
             if not flags & (os.O_CREAT | os.O_TRUNC):
                 return opened(path, flags, *more, **named)
-            return self._call("open", (path,), lambda: opened(path, flags, *more, **named))
+            fd: int = self._call("open", (path,), lambda: opened(path, flags, *more, **named))
+            return fd
 
-        os.open = open_file  # type: ignore[assignment]
+        os.open = open_file
 
     def _paths_of(self, name: str) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
         if name in _BY_TWO:

@@ -1,0 +1,265 @@
+"""Eight processes want the same thing at the same moment: one gets it, and nothing is harmed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import traceback
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from fjd.spool import burial, crew, filing, names, pods, submission
+from fjd.spool.crew import Card, Post, Sighting
+from fjd.spool.filing import Cabinet
+from fjd.spool.lease import Lease
+from fjd.spool.names import Result, Token
+from fjd.spool.pods import Held, Pod
+from fjd.spool.project import Project
+from fjd.spool.timings import Timings
+from fjd.system.identity import Identity
+
+RACERS, ROUNDS = 8, 150
+ELSEWHERE = Identity("elsewhere", "another boot", "pid:[1]", 7, 7)
+JOB = b"[control]\nexecutable: true\n"
+TOKEN = Token("job.abcdefghijkl", 5)
+RAN = Held(TOKEN, accepted=True)
+
+
+class Ground:
+    """Where a race is held: a project with eight pods; the racers are forks of the test.
+
+    The actions of a race are given to ``run`` once; its racers are made then and go through all
+    rounds, each of which is prepared and judged by the test.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.workers = [names.new_worker("host", n) for n in range(RACERS)]
+        self.posts = [self._post(worker) for worker in self.workers]
+
+    def _post(self, worker: str) -> Post:
+        card = Card(worker, ELSEWHERE, ELSEWHERE, "", "", "", "", "/", 0.0)
+        post = Post(self.project, card)
+        post.announce()
+        return post
+
+    def put(self, path: str) -> str:
+        """Put a token there."""
+        Path(path).write_bytes(JOB)
+        return path
+
+    def tokens(self) -> list[str]:
+        """Return where tokens lie."""
+        places = ("jobqueue", "requeue", "jobpods", "results", "done", "failed", "rejected")
+        found = [p for place in places for p in Path(self.project.root, place).rglob("*")]
+        for path in found:
+            assert path.is_dir() or path.read_bytes() == JOB
+        return [str(path) for path in found if path.is_file()]
+
+    def run(
+        self,
+        prepare: Callable[[], object],
+        act: Callable[[int], bool],
+        judge: Callable[[list[bool]], None],
+    ) -> int:
+        """Hold the race again and again; return how often more than one said True."""
+        context = multiprocessing.get_context("fork")
+        gate = context.Barrier(RACERS + 1)
+        answers = context.Array("i", RACERS)
+        racers = [
+            context.Process(target=self._race, args=(number, act, gate, answers))
+            for number in range(RACERS)
+        ]
+        for racer in racers:
+            racer.start()
+        several = 0
+        try:
+            for _ in range(ROUNDS):
+                prepare()
+                gate.wait(20)
+                gate.wait(20)
+                assert -1 not in answers[:], "a racer fell"
+                won = [bool(answer) for answer in answers[:]]
+                several += sum(won) > 1
+                judge(won)
+                for path in self.tokens():
+                    os.unlink(path)
+        finally:
+            for racer in racers:
+                racer.terminate()
+                racer.join()
+        return several
+
+    def _race(self, number: int, act: Callable[[int], bool], gate: Any, answers: Any) -> None:  # noqa: ANN401
+        while True:
+            gate.wait()
+            try:
+                answers[number] = act(number)
+            except BaseException:  # noqa: BLE001  it is printed, and the test fails
+                traceback.print_exc()
+                answers[number] = -1
+            gate.wait()
+
+
+@pytest.fixture
+def ground(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    """A project for races."""
+    monkeypatch.setenv("FJD_HOME", str(memory / "home"))
+    return Ground(Project.open("p"))
+
+
+def one(ground: Ground) -> Callable[[list[bool]], None]:
+    """Return what judges a race with one winner and one token."""
+
+    def judge(won: list[bool]) -> None:
+        assert sum(won) == 1
+        assert len(ground.tokens()) == 1
+
+    return judge
+
+
+def test_assign(ground: Ground) -> None:
+    """Eight dispatchers assign one queued job."""
+    source = f"{ground.project.jobqueue}/job"
+
+    def act(number: int) -> bool:
+        token = TOKEN._replace(serial=number)
+        return pods.assign(ground.project, source, token, ground.workers[number])
+
+    ground.run(lambda: ground.put(source), act, one(ground))
+
+
+def test_reassign_and_accept(ground: Ground) -> None:
+    """The worker accepts what seven dispatchers take away from it."""
+    owner, project = ground.workers[0], ground.project
+
+    def act(number: int) -> bool:
+        if number == 0:
+            return Pod(project, owner).accept(TOKEN)
+        if number == 1:
+            return pods.requeue(project, owner, Held(TOKEN, False), TOKEN)
+        new = TOKEN._replace(serial=10 + number)
+        return pods.reassign(project, TOKEN, owner, new, ground.workers[number])
+
+    winners = set()
+
+    def judge(won: list[bool]) -> None:
+        one(ground)(won)
+        winners.add(won.index(True))
+
+    ground.run(lambda: ground.put(f"{project.pod(owner)}/{TOKEN}"), act, judge)
+    print(f"winners: {sorted(winners)}")
+    assert len(winners) > 1, "it is no race if always the same one wins"
+
+
+def test_commit_and_bury(ground: Ground) -> None:
+    """A worker commits while others give up on it: one place, and the commit says which."""
+    owner, project = ground.workers[0], ground.project
+    ends = set()
+
+    def prepare() -> None:
+        os.makedirs(project.pod(owner), exist_ok=True)
+        ground.put(f"{project.pod(owner)}/{TOKEN},run")
+
+    def act(number: int) -> bool:
+        if number < 4:  # its own commit, and others that end otherwise
+            return pods.commit(project, owner, TOKEN, f"x{number}")
+        burial.bury(project, owner, None, "it died", lambda record: None, crashed=True)
+        return False
+
+    def judge(won: list[bool]) -> None:
+        (path,) = ground.tokens()
+        assert sum(won) == path.startswith(project.results)
+        ends.add(os.path.dirname(path))
+
+    ground.run(prepare, act, judge)
+    print(f"ends: {sorted(map(os.path.basename, ends))}")
+
+
+def test_unlist(ground: Ground) -> None:
+    """Eight bury one worker while it lives: one takes the entry, or it beats first."""
+    post, project = ground.posts[0], ground.project
+
+    def prepare() -> None:
+        if not crew.sightings(project).get(post.worker):
+            ground.put(f"{project.workerqueue}/{post.worker},0")
+
+    def act(number: int) -> bool:
+        return crew.unlist(project, Sighting(post.worker, 0, busy=False))
+
+    def judge(won: list[bool]) -> None:
+        assert sum(won) == 1
+        assert post.worker not in crew.sightings(project)
+        assert not post.beat()
+
+    ground.run(prepare, act, judge)
+
+
+def test_lease(ground: Ground) -> None:
+    """Eight dispatchers take the lease: the listing has one holder, and who holds it knows."""
+
+    def act(number: int) -> bool:
+        lease = Lease(ground.project, "", Timings())
+        return lease.take() and lease.held(nudge=True)
+
+    def judge(won: list[bool]) -> None:
+        claims = os.listdir(ground.project.dispatcher)
+        assert len(claims) == 1, claims
+        assert any(won)
+
+    several = ground.run(lambda: None, act, judge)
+    print(f"rounds in which one took over from another at once: {several}")
+
+
+def test_submit(ground: Ground, memory: Path) -> None:
+    """Eight users submit a file of one name: eight jobs."""
+    job = ground.put(str(memory / "job"))
+
+    def act(number: int) -> bool:
+        return bool(submission.submit(ground.project, [job]))
+
+    def judge(won: list[bool]) -> None:
+        assert all(won)
+        assert len(ground.tokens()) == RACERS
+        assert os.listdir(ground.project.tmp) == []
+
+    ground.run(lambda: None, act, judge)
+
+
+@pytest.mark.parametrize("verb", ["file", "again", "retry", "requeue", "give back"])
+def test_one_name(ground: Ground, verb: str) -> None:
+    """Where all rename to one name, there is one token, and at least the winner says True.
+
+    Who comes second finds the token where he wanted it, which is also what a winner finds whose
+    reply was lost; he cannot tell.
+    """
+    project, owner = ground.project, ground.workers[0]
+    result = Result(TOKEN, owner, "x1")
+    cabinet = Cabinet(project)
+    places: dict[str, tuple[str, Callable[[], bool]]] = {
+        "file": (f"{project.results}/{result}", lambda: cabinet.file(result)),
+        "again": (f"{project.results}/{result}", lambda: cabinet.again(result)),
+        "retry": (
+            f"{project.failed}/000/{result}",
+            lambda: filing.retry(project, f"{project.failed}/000/{result}", result),
+        ),
+        "requeue": (
+            f"{project.pod(owner)}/{TOKEN},run",
+            lambda: pods.requeue(project, owner, RAN, pods.after_crash(TOKEN)),
+        ),
+        "give back": (
+            f"{project.pod(owner)}/{TOKEN},run",
+            lambda: Pod(project, owner).give_back(RAN),
+        ),
+    }
+    source, act = places[verb]
+    os.makedirs(f"{project.failed}/000", exist_ok=True)
+
+    def judge(won: list[bool]) -> None:
+        assert any(won)
+        assert len(ground.tokens()) == 1
+
+    several = ground.run(lambda: ground.put(source), lambda number: act(), judge)
+    print(f"{verb}: in {several} of {ROUNDS} rounds more than one said True")
