@@ -243,7 +243,8 @@ class Dispatcher:
 
     def _mind_workers(self, now: float) -> None:
         """Say so when there are jobs and nobody who could run them."""
-        if self._muster.members or not len(self._inbox) or self.draining:
+        jobs = len(self._inbox) + len(self._lists.works)
+        if self._muster.members or not jobs or self.draining:
             self._no_workers_since, self._told_no_workers = None, False
             return
         if self._no_workers_since is None:
@@ -252,7 +253,7 @@ class Dispatcher:
             return
         self._told_no_workers = True
         remedy = f"type: fjd-recruiter --project {self.project.name} hire"
-        what = f"{len(self._inbox)} job(s) and no workers, so nobody can run them"
+        what = f"{jobs} job(s) and no workers, so nobody can run them"
         if self.manner.no_wait:
             raise NoWorkers(what, remedy=remedy)
         self._say(f"{what}; {remedy}")

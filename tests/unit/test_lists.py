@@ -25,7 +25,7 @@ from fjd.system import files
 from fjd.worker.pieces import Pieces, Turn
 
 if TYPE_CHECKING:
-    from tests.unit.conftest import Hire, Tools
+    from tests.unit.conftest import Bench, Hire, Tools
 
 ME = "dispatcher-0-00000000"
 TASKS = 9
@@ -639,3 +639,10 @@ def test_take_down(project: Project, hire: Hire, ledgers: Ledgers) -> None:
     fake.leave()
     work_off(project, lists(project), [Worker(project)])
     assert {attempt for _, attempt, _ in ledgers.counted().values()} == {1}
+
+
+def test_no_workers(project: Project, bench: Bench) -> None:
+    """A list that nobody can run is told as a job is."""
+    submit(project)
+    assert bench.tick(5)
+    assert [said for said in bench.said if "1 job(s) and no workers" in said]
