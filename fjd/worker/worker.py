@@ -279,7 +279,7 @@ class Worker:
                 if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
                     raise
                 if not told:
-                    self._say(f"Worker {self.card.worker}: {error}; waiting")
+                    self._say(f"Worker {self.card.worker}: {error}; waiting", last=True)
                 told = True
                 self._ears.wait(_FULL_PAUSE)
 
