@@ -212,6 +212,7 @@ WORKERS, DISPATCHERS = 4, 2
 FEW = 10  # tasks left: more of them, or an end without faults
 MOST_STOPPED = 2  # at once, or nobody is left to do anything
 INSIDE, LATE = 50, 1  # attempts that must be hit, and late ones that must be seen
+_OURS = (signal.SIGTERM, signal.SIGHUP)
 _CLONE_NEWUTS = 0x04000000
 _MAIN: dict[str, Callable[[Sequence[str]], int]] = {
     "worker": lambda words: fjd_worker.main(list(words)),
@@ -236,15 +237,18 @@ class Daemon:
         """Start it, or its successor."""
         sys.stdout.flush()
         self.alive, self.born = True, time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OURS)  # or the child may swallow one
         self.pid = os.fork()
         if not self.pid:
             os._exit(self._live())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
 
     def _live(self) -> int:
         try:
             os.setsid()
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in _OURS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OURS)
             for fd, path in enumerate((os.devnull, self._log, self._log)):
                 os.dup2(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), fd)
             os.chdir(self._bed.cwd)
@@ -409,16 +413,20 @@ class Storm:
         self._wait(lambda: not any(daemon.alive for daemon in self._daemons))
         last = self._daemon("dispatcher", 0, "--keep-running")
         self._daemons.append(last)
-        places = (self.project.jobpods, self.project.workers, self.project.workerqueue)
-        self._wait(lambda: not any(map(os.listdir, places)))  # the dead are buried a lease later
+        self._wait(lambda: not any(map(os.listdir, self._crew_places())))  # a lease later
         last.end()
         self._wait(lambda: not last.alive)
+
+    def _crew_places(self) -> Sequence[str]:
+        return (self.project.jobpods, self.project.workers, self.project.workerqueue)
 
     def _wait(self, over: Callable[[], bool]) -> None:
         until = time.monotonic() + 30.0
         while not over():
             if time.monotonic() > until:
-                raise Failed("somebody did not end within 30 s")
+                there = [str(daemon.pids()) for daemon in self._daemons if daemon.alive]
+                entries = [os.listdir(place) for place in self._crew_places()]
+                raise Failed(f"not over within 30 s: processes {there}, entries {entries}")
             time.sleep(0.01)
             self._reap()
 
