@@ -13,7 +13,7 @@ from typing import Callable, Optional
 from fjd.spool import outcomes, pods, records
 from fjd.spool.crew import Sighting, unlist
 from fjd.spool.lists import taking
-from fjd.spool.names import Token
+from fjd.spool.names import Token, is_pod
 from fjd.spool.project import Project
 
 Note = Callable[[records.Record], None]
@@ -76,9 +76,19 @@ def _release(
         code = outcomes.code(ended["outcome"], ended.get("exit") or ended.get("signal") or 0)
         pods.commit(project, worker, token, code)  # it had finished; only the rename was missing
         return 0
-    if ended is None:
+    if ended is None and not _noted(project, token, worker):
         note(loss_record(token, worker, cause))
     if not crashed or ended is not None:  # it had stopped the task itself, to give it back
         return pods.requeue(project, worker, held, pods.after_return(token))
     pods.crash(project, worker, held)
     return token.crashes + 1 < pods.CRASH_LIMIT
+
+
+def _noted(project: Project, token: Token, worker: str) -> bool:
+    """Tell whether somebody who died while burying this worker has recorded the loss already."""
+    for writer in records.writers(project):
+        if not is_pod(writer):  # no worker writes of another one's end
+            found = records.find(project, writer, token.key, token.attempt)
+            if found is not None and found["worker"] == worker:
+                return True
+    return False
