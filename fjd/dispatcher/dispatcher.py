@@ -101,7 +101,7 @@ class Dispatcher:
         nudge = recount or now >= self._nudge_due
         if nudge:
             self._nudge_due = now + self.timings.nudge
-        active = self._filer.file_all(now, nudge) | woken | bool(complete)
+        active = self._filer.file_all(now, nudge) | bool(complete)
         if woken or recount or now >= self._crew_due:
             self._crew_due = now + _CREW_LOOK
             active |= self._muster.look(now, nudge)

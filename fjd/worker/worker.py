@@ -12,7 +12,6 @@ dispatcher takes notice and looks for a job.
 
 import os
 import signal
-import sys
 import time
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
@@ -28,6 +27,7 @@ from fjd.system.ears import Ears
 from fjd.system.identity import hostname
 from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt
 from fjd.worker.scratch import Stream
+from fjd.worker.voice import Voice
 
 if TYPE_CHECKING:
     from fjd.spool.records import Record
@@ -44,7 +44,6 @@ _SIGNALS = {
     signal.SIGUSR1: _GENTLY,
 }
 _FULL_PAUSE = 1.0  # s between two tries on a full disk
-_QUIET = 0.1  # s: what is said sooner after the last line waits for the next one
 
 
 class Worker:
@@ -76,7 +75,8 @@ class Worker:
         self._family = Family(os.getppid())
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
         self._pieces: Optional[Pieces] = None
-        self._said = self._nudged = 0.0
+        self._voice = Voice(card.worker)
+        self._nudged = 0.0
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ class Worker:
         self._equip()
         self._lifeline.alive(self._heart.lease)
         self._lifeline.wait_until_guarded()
-        self._say(f"Started with ID {self.card.worker}.")
+        self._voice.say(f"Started with ID {self.card.worker}.")
         self._heart.learn()
         self._heart.start()
         bell.ring(self._heart.bell)
@@ -116,7 +116,7 @@ class Worker:
         self.start()
         while not self._should_stop():
             if not self.tick():
-                self._flush()
+                self._voice.idle()
                 self._ears.wait(self._heart.poll)
         return self.stop()
 
@@ -143,7 +143,7 @@ class Worker:
         if self._heart.buried:
             again = not self._stop
             then = "starting over" if again else "ending"
-            self._say(f"Worker {self.card.worker}: somebody gave up on me; {then}.")
+            self._voice.tell(f"somebody gave up on me; {then}.")
             self._heart.stop()
             pods.remove_pod(self.project, self.card.worker)  # a look may have made it again
             return AGAIN if again else 0
@@ -153,7 +153,8 @@ class Worker:
         pods.clear_running(self.project, self.card.worker)
         self._ledger.close()
         bell.ring(self._heart.bell)
-        self._say(f"Worker {self.card.worker}: withdrawn.", last=True)
+        self._voice.idle()
+        self._voice.tell("withdrawn.", at_once=True)
         return 0
 
     def _look(self) -> list[Held]:
@@ -194,7 +195,7 @@ class Worker:
 
     def _run(self, token: Token) -> None:
         self._insist(lambda: self._post.show(busy=True))
-        self._say(f"Worker {self.card.worker}: I found a job.")
+        self._voice.found()
         report = self._attempts.run(token)
         report.record.update(self._insist(self._attempts.finish_output))
         self._insist(lambda: self._ledger.write(report.record))
@@ -213,7 +214,7 @@ class Worker:
     def _commit(self, token: Token, report: "Report") -> None:
         if self._insist(lambda: self._pod.commit(token, report.code)):
             self._codes[token] = report.code
-            self._say(f"Worker {self.card.worker}: Finished my job.")
+            self._voice.finished()
         else:
             self._explain_loss(token)
         seconds = report.record["seconds"]
@@ -233,7 +234,7 @@ class Worker:
         note = {"event": event, "key": token.key, "job": token.job, "attempt": token.attempt}
         self._insist(lambda: self._ledger.write({**note, "worker": self.card.worker}))
         what = "was removed while I ran it" if removed else "ended too late to count"
-        self._say(f"Worker {self.card.worker}: {token.job} {what}.")
+        self._voice.tell(f"{token.job} {what}.")
 
     def _run_piece(self, name: str) -> bool:
         """Run a piece of a list; False if there was nothing to run."""
@@ -279,22 +280,6 @@ class Worker:
                 if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
                     raise
                 if not told:
-                    self._say(f"Worker {self.card.worker}: {error}; waiting", last=True)
+                    self._voice.tell(f"{error}; waiting", at_once=True)
                 told = True
                 self._ears.wait(_FULL_PAUSE)
-
-    def _say(self, text: str, last: bool = False) -> None:
-        now = time.monotonic()
-        try:
-            print(f"[fjd-worker] {text}")
-        except OSError:
-            return  # nobody can read it any more
-        if last or now - self._said > _QUIET:
-            self._flush()
-        self._said = now
-
-    def _flush(self) -> None:
-        try:
-            sys.stdout.flush()
-        except OSError:
-            return  # the terminal is gone (its screen was closed); SIGHUP says the same
