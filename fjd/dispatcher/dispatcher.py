@@ -203,9 +203,13 @@ class Dispatcher:
 
     def _recount(self) -> None:
         """Find assignments that somebody removed by hand: gone from the pod in two looks."""
-        for member in list(self._muster.members.values()):
-            missing = set(self._muster.recount(member, nudge=True))
-            missing -= {result.token for result in self._cabinet.results(nudge=True)}
+        members = list(self._muster.members.values())
+        gone = [set(self._muster.recount(member, nudge=True)) for member in members]
+        # Once for all, and after the pods: what was committed meanwhile is there by now.
+        results = self._cabinet.results(nudge=True) if any(gone) else []
+        ended = {result.token for result in results}
+        for member, tokens in zip(members, gone):
+            missing = tokens - ended
             again = missing & self._missing.get(member.worker, set())
             self._missing[member.worker] = missing - again
             for token in again:

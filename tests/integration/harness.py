@@ -353,6 +353,20 @@ class FjdEnv:
         assert "Traceback" not in out + err, f"{program} {words}\n{out}{err}"
         return Done(done.returncode, out, err)
 
+    def python(self, code: str) -> subprocess.Popen[str]:
+        """Start a Python program; stdout and stderr are one pipe."""
+        return subprocess.Popen(
+            [self.person.python, "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.cwd,
+            env=self.env,
+            start_new_session=True,
+            **self.person.as_user(),
+        )
+
     # -- job files ----------------------------------------------------------------------------
 
     def put(self, name: str, data: Text, mode: int = 0o600) -> str:

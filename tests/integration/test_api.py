@@ -23,23 +23,6 @@ code = dispatcher.run()
 print("ended", code, dispatcher.totals.done, dispatcher.totals.failed, ended)
 """
 WORKER = "from fjd import Worker; raise SystemExit(Worker().run())"
-
-
-def python(env: FjdEnv, code: str) -> subprocess.Popen[str]:
-    """Run a Python program as the user of this home."""
-    return subprocess.Popen(
-        [env.person.python, "-c", code],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=env.cwd,
-        env=env.env,
-        start_new_session=True,
-        **env.person.as_user(),
-    )
-
-
 needs_screen = pytest.mark.skipif(not shutil.which("screen"), reason="GNU screen is not installed")
 
 
@@ -47,7 +30,7 @@ def test_the_classes_hire_dispatch_and_fire(env: FjdEnv) -> None:
     """A Python program does with three lines what the three commands do."""
     env.job("good", "true")
     env.job("bad", "false")
-    out, _ = python(env, PROGRAM).communicate(timeout=60)
+    out, _ = env.python(PROGRAM).communicate(timeout=60)
     assert "ended 1 1 1 [True]" in out
     assert 'Hired 2 workers in project "default".' in out
     assert 'Fired 2 workers in project "default".' in out
@@ -70,7 +53,7 @@ def test_tasks_start_where_the_program_stood(env: FjdEnv, more: str, where: str)
         directory.mkdir()
         env.own(directory)
     env.job("one", "pwd > here; :")
-    program = python(env, HERE.format(more=more))
+    program = env.python(HERE.format(more=more))
     out, _ = program.communicate(timeout=60)
     assert program.returncode == 0, out
     assert (env.cwd / where / "here").read_text() == f"{env.cwd / where}\n"
@@ -86,14 +69,14 @@ try:
 except ConfigError as error:
     print("refused:", error)
 """
-    out, _ = python(env, code).communicate(timeout=60)
+    out, _ = env.python(code).communicate(timeout=60)
     assert f"refused: there is no directory {env.cwd}/nowhere" in out
     assert env.sightings() == {}
 
 
 def test_a_worker_in_a_python_program(env: FjdEnv) -> None:
     """``Worker().run()`` serves until it is fired."""
-    worker = python(env, WORKER)
+    worker = env.python(WORKER)
     wait_until(env.sightings, "the worker is announced")
     env.job("one", "true")
     assert env.dispatch().code == 0

@@ -213,17 +213,7 @@ def test_root_is_warned_once(env: FjdEnv, uid: int, times: int) -> None:
     def command(name: str) -> list[str]:
         return [env.person.python, "-c", AS.format(uid=uid, command=name)]
 
-    worker = subprocess.Popen(
-        command("fjd_worker"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=env.cwd,
-        env=env.env,
-        start_new_session=True,
-        **env.person.as_user(),
-    )
+    worker = env.python(AS.format(uid=uid, command="fjd_worker"))
     try:
         wait_until(env.sightings, "the worker is announced")
         env.job("one", "true")
