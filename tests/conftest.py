@@ -14,7 +14,6 @@ import pytest
 # Reasons that are good in CI too: not a hole in the machine, but nothing to test on it.
 ALLOWED = {
     "fjd is installed for everybody here": "the test is about a PATH without fjd",
-    "needs faketime": "libfaketime breaks the sleep of watchdog's own threads; run it by hand",
     "zsh is not installed": "INSTALL is bash's; that other shells survive it is a courtesy",
     "shellcheck is not installed": "a second opinion on INSTALL, and large to fetch",
 }
