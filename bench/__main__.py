@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Callable
 
-from bench import idle, latency, startup, throughput
+from bench import burial, idle, latency, startup, throughput
 from bench.common import main
 
 
@@ -15,6 +15,7 @@ def _all(quick: bool) -> list[Callable[[], bool]]:
         return [
             lambda: throughput.measure(500, 3),
             lambda: latency.measure(5),
+            lambda: burial.measure(3),
             lambda: idle.measure(8.0),
             lambda: startup.measure(7),
         ]

@@ -114,7 +114,13 @@ class Dispatcher:
             service.take_office()
             progress.line(f'Started on project "{self.project.name}"')
             engine = Engine(
-                self.project, service.lease, service.timings, progress, talk, self._manner
+                self.project,
+                service.lease,
+                service.timings,
+                progress,
+                talk,
+                self._manner,
+                deaths=service.deaths,
             )
             self.totals = engine.totals
             try:

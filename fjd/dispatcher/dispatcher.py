@@ -26,6 +26,7 @@ from fjd.spool.names import Token, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 from fjd.system import bell
+from fjd.system.deaths import Deaths
 
 _HOT = 1.0  # s after the last event during which we look often
 _CREW_LOOK = 1.0  # s between two looks at the workers without a reason
@@ -54,6 +55,7 @@ class Dispatcher:
     Args:
         say: takes one line of talk for the user (stderr).
         clock: monotonic seconds.
+        deaths: hears of the end of workers of this host.
     """
 
     def __init__(
@@ -65,13 +67,14 @@ class Dispatcher:
         say: Callable[[str], None],
         manner: Manner = Manner(),  # noqa: B008  immutable
         clock: Callable[[], float] = time.monotonic,
+        deaths: Optional[Deaths] = None,
     ) -> None:
         self.project, self.timings, self.manner = project, timings, manner
         self.totals = Totals()
         self.draining = False
         self._lease, self._progress, self._say, self._clock = lease, progress, say, clock
         self._inbox, self._cabinet = Inbox(project, timings, clock), Cabinet(project)
-        self._muster = Muster(project, timings)
+        self._muster = Muster(project, timings, deaths)
         self._ledger: Optional[records.Ledger] = None
         self._hosts = Hosts(say)
         self._filer = Filer(self._cabinet, self._muster, self._hosts, self.totals, manner.retries)
@@ -102,16 +105,17 @@ class Dispatcher:
         if nudge:
             self._nudge_due = now + self.timings.nudge
         active = self._filer.file_all(now, nudge) | bool(complete)
-        if woken or recount or now >= self._crew_due:
+        if woken or recount or now >= self._crew_due or self._muster.mourning:
             self._crew_due = now + _CREW_LOOK
             active |= self._muster.look(now, nudge)
             self._bury(now)
+            active |= self._muster.mourning
         self._inbox.look(now, complete, nudge)
         self._note_cancelled()
         if recount:
             self._recount_due = now + _RECOUNT * self.timings.poll
             self._recount()
-        if not self._progress_shown():
+        if not self.totals.done + self.totals.failed:
             self._progress.show(self.count())
         if self._hosts.benched or self._told_benched:
             self._mind_bench(now)
@@ -137,9 +141,6 @@ class Dispatcher:
             if members[worker].bell:
                 bell.ring(members[worker].bell)
         return active
-
-    def _progress_shown(self) -> bool:
-        return self.totals.done + self.totals.failed > 0
 
     @property
     def hot(self) -> bool:

@@ -1,8 +1,10 @@
 """Who is there, who is dead, and what each one has in hand: the dispatcher's view of the crew.
 
-A worker of this host is dead the moment its process is. Of a worker elsewhere only the heartbeat
-is seen: it is dead when that did not move for a whole lease while we looked, by our own clock. If
-we were stalled ourselves (suspended, or a file system that hung), everybody gets a new lease.
+A worker of this host is dead the moment its process is; its guardian gets the moment that it needs
+to kill what the task has left behind, so that nothing of it still runs when the job does elsewhere.
+Of a worker elsewhere only the heartbeat is seen: it is dead when that did not move for a whole
+lease while we looked, by our own clock. If we were stalled ourselves (suspended, or a file system
+that hung), everybody gets a new lease.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from fjd.spool import crew, pods
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system.deaths import Deaths
 
 _LOOKS = 5  # a beat must have stood still for so many looks as well
 _STALL = 5.0  # s between two looks are no stall, however short the lease
+_LAST_WORDS = 0.5  # s that a guardian may outlive its worker; it needs milliseconds
 
 
 class Member:
@@ -86,10 +90,16 @@ class Death(NamedTuple):
 
 
 class Muster:
-    """All workers of a project, as one dispatcher sees them."""
+    """All workers of a project, as one dispatcher sees them.
 
-    def __init__(self, project: Project, timings: Timings) -> None:
+    Args:
+        deaths: is told whose end matters (None: nobody listens).
+    """
+
+    def __init__(self, project: Project, timings: Timings, deaths: Optional[Deaths] = None) -> None:
         self.project, self.timings = project, timings
+        self._deaths = deaths
+        self._ended: dict[str, float] = {}  # dead ones whose guardian still lives, since when
         self.members: dict[str, Member] = {}
         self._strays: dict[str, float] = {}  # pods without an entry, and since when
         self._last: Optional[float] = None
@@ -116,7 +126,7 @@ class Muster:
                 changed = True
                 continue
             if member.card is None:
-                member.learn(crew.card(self.project, sighting))
+                self._meet(member, crew.card(self.project, sighting))
             if sighting.beat != member.sighting.beat or stalled:
                 member.sighting, member.moved, member.looks = sighting, now, 0
             else:
@@ -130,6 +140,12 @@ class Muster:
             member.hand[held.token] = held.accepted
         self.members[sighting.worker] = member
         self._strays.pop(sighting.worker, None)
+        self._meet(member, member.card)
+
+    def _meet(self, member: Member, card: Optional[crew.Card]) -> None:
+        member.learn(card)
+        if card and self._deaths:
+            self._deaths.watch(card.identity)
 
     def _missing(self, seen: dict[str, crew.Sighting], now: float, stalled: bool) -> bool:
         """Follow up who is not in the listing; once is not a death (it may be between places)."""
@@ -137,7 +153,7 @@ class Muster:
         there = set(pods.everyone(self.project))
         for worker in gone:
             if worker not in there:
-                del self.members[worker]  # it has withdrawn; what it had is in requeue/
+                self._forget(worker)  # it has withdrawn; what it had is in requeue/
         for worker in there - seen.keys():
             if worker not in self._strays or stalled:
                 self._strays[worker] = now
@@ -153,17 +169,35 @@ class Muster:
             stray = self._strays.get(member.worker)
             sighting = None if stray is not None else member.sighting
             silence, lease = now - member.moved, self._lease(member)
-            if alive is False:
+            if alive is False and not self._guarded(member, now):
                 # Silent for so long before its death: it was stalled, and its guardian ended it.
                 crashed = silence < lease / 2
                 yield Death(member.worker, sighting, member.host, f"{where} died", crashed)
-            elif silence > lease and member.looks >= _LOOKS:
+            elif alive is not False and silence > lease and member.looks >= _LOOKS:
                 cause = f"{where} gave no sign of life for {lease:g} s"
                 yield Death(member.worker, sighting, member.host, cause, False)
         for worker, since in list(self._strays.items()):
             if now - since > self.timings.lease:
                 cause = f"worker {worker} has been gone for {self.timings.lease:g} s"
                 yield Death(worker, None, worker.rsplit("-", 2)[0], cause, False)
+
+    @property
+    def mourning(self) -> bool:
+        """Tell whether somebody is dead and will be buried in a moment."""
+        return bool(self._ended)
+
+    def _guarded(self, member: Member, now: float) -> bool:
+        """Tell whether a dead worker's guardian may still be killing what the task left behind.
+
+        If it lives on, it has a new worker already, or was stopped.
+        """
+        guardian = member.card.guardian if member.card else None
+        since = self._ended.setdefault(member.worker, now)
+        if guardian is None or now - since >= _LAST_WORDS or not guardian.alive():
+            return False
+        if self._deaths:
+            self._deaths.watch(guardian)
+        return True
 
     def _lease(self, member: Member) -> float:
         """Return how long it may be silent."""
@@ -172,8 +206,15 @@ class Muster:
 
     def buried(self, worker: str) -> None:
         """Forget a worker that was buried."""
-        self.members.pop(worker, None)
+        self._forget(worker)
         self._strays.pop(worker, None)
+
+    def _forget(self, worker: str) -> None:
+        member = self.members.pop(worker, None)
+        self._ended.pop(worker, None)
+        if member and member.card and self._deaths:
+            self._deaths.forget(member.card.identity)
+            self._deaths.forget(member.card.guardian)
 
     def strays(self) -> bool:
         """Tell whether there are pods whose owner is gone and that may hold something."""

@@ -22,6 +22,7 @@ from fjd.spool.sweeping import sweep
 from fjd.spool.timings import Timings
 from fjd.system import files
 from fjd.system.bell import Bell
+from fjd.system.deaths import Deaths
 from fjd.system.ears import Ears
 from fjd.system.place import Place
 from fjd.system.watch import Watch
@@ -115,6 +116,9 @@ class Service:
         path = f"{self._place.path}/dispatcher-{os.getpid()}.bell"
         self._bell = Bell(path)
         self._ears.listen(self._bell.fd, bell=True)
+        self.deaths = Deaths()
+        self._ears.listen(self.deaths.fd)
+        self._woken = True
         self.lease = Lease(project, path, timings)
         self._watch = Watch(project.jobqueue, self._ears.wake)
         self._quick = min(0.05, timings.settle / 25)
@@ -128,24 +132,30 @@ class Service:
             self.talk(f"cannot sweep: {error}; going on")
 
     def _wait(self, seconds: float) -> None:
-        self._ears.wait(seconds)
+        self._hear(seconds)
         if self._ears.heard:
             raise KeyboardInterrupt
+
+    def _hear(self, seconds: float) -> None:
+        """Wait; a bell, an event or a death is a reason to look at the workers as well."""
+        heard = self._ears.wait(seconds)
+        ended = self.deaths.take() if self.deaths.fd in heard else ()
+        if self._bell.fd in heard or ended:
+            self._woken = True
 
     def serve(self, dispatcher: Dispatcher) -> None:
         """Let the dispatcher work until it has nothing more to do, or a signal ends it."""
         pulse = Pulse(self.lease, self.timings.heartbeat, self._ears.wake)
         pulse.start()
         try:
-            woken = True
             while not pulse.lost and not self._ears.heard[1:]:
-                more = self._tick(dispatcher, woken)
+                more = self._tick(dispatcher)
                 if self._ears.heard and not dispatcher.draining:
                     self._drain(dispatcher)
                     continue
                 if not more and (dispatcher.draining or not dispatcher.manner.keep_running):
                     break
-                woken = self._sleep(dispatcher)
+                self._sleep(dispatcher)
         finally:
             pulse.stop()
         if pulse.lost:
@@ -154,8 +164,9 @@ class Service:
                 remedy="see fjd status",
             )
 
-    def _tick(self, dispatcher: Dispatcher, woken: bool) -> bool:
+    def _tick(self, dispatcher: Dispatcher) -> bool:
         """One pass; on a full disk or a file server in trouble say so, wait, and go on."""
+        woken, self._woken = self._woken, False
         try:
             more = dispatcher.tick(self._watch.take(), woken)
         except (files.DiskFull, OSError) as error:
@@ -163,8 +174,8 @@ class Service:
                 raise
             if not self._in_trouble:
                 self.talk(f"{error}; waiting")
-            self._in_trouble = True
-            self._ears.wait(_TROUBLE)
+            self._in_trouble = self._woken = True
+            self._hear(_TROUBLE)
             return True
         self._in_trouble = False
         return more
@@ -177,22 +188,22 @@ class Service:
         dispatcher.drain()
         self.talk("finishing what runs; Ctrl-C again to stop now (nothing is lost either way)")
 
-    def _sleep(self, dispatcher: Dispatcher) -> bool:
-        """Wait for the next reason to look; True if it is a bell or an event."""
+    def _sleep(self, dispatcher: Dispatcher) -> None:
+        """Wait for the next reason to look."""
         if dispatcher.hot:
             if dispatcher.crowded:
                 self._watch.disarm()  # in the thick of it an event per job costs more than a look
-            heard = self._ears.wait(self._quick)
+            self._hear(self._quick)
         elif not self._watch.armed and self._watch.arm():
-            return True  # something may have come just before the watch was there
+            self._woken = True  # something may have come just before the watch was there
         else:
-            heard = self._ears.wait(self.timings.poll)
-        return self._bell.fd in heard
+            self._hear(self.timings.poll)
 
     def leave(self) -> None:
         """Give up the lease and clean up."""
         self._watch.disarm()
         self.lease.release()
         self._bell.close()
+        self.deaths.close()
         self._place.clear()
         self._ears.close()

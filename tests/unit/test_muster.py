@@ -267,3 +267,36 @@ def test_pace() -> None:
     assert member.mean == 2.0
     member.finished(1, 121.0)
     assert member.mean == pytest.approx(0.6 * 2.0 + 0.4 * 7.0)
+
+
+def test_its_guardian_may_finish(
+    watcher: Watcher, hire: Hire, tools: type[Tools], project: Project
+) -> None:
+    """A dead worker's guardian gets a moment to kill what the task left, and not more."""
+    worker = hire(tools.gone())
+    card = worker.post.card._replace(guardian=Identity.of(os.getpid()))
+    Path(worker.sighting.path(project)).write_bytes(card.dump())
+    watcher.look()
+    assert watcher.deaths() == []
+    assert watcher.muster.mourning
+    watcher.clock.tick(0.4)
+    assert watcher.deaths() == []
+    watcher.clock.tick(0.2)
+    (death,) = watcher.deaths()
+    assert death.crashed
+    watcher.muster.buried(death.worker)
+    assert not watcher.muster.mourning
+
+
+def test_the_last_word_is_not_silence(
+    watcher: Watcher, hire: Hire, tools: type[Tools], project: Project
+) -> None:
+    """Also of somebody who was silent for a lease it is waited for; it is buried once."""
+    worker = hire()
+    watcher.look()
+    watcher.look(times=91)
+    card = worker.post.card._replace(identity=tools.gone(), guardian=Identity.of(os.getpid()))
+    watcher.muster.members[worker.id].learn(card)
+    assert watcher.deaths() == []
+    watcher.clock.tick(1)
+    assert [death.crashed for death in watcher.deaths()] == [False]
