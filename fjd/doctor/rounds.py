@@ -20,7 +20,7 @@ from fjd.errors import ConfigError, FjdError
 from fjd.launchers import base, remote, remoteconf
 from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
 from fjd.launchers.remoteconf import Host
-from fjd.recruiter.recruiter import is_this_machine
+from fjd.recruiter.away import is_this_machine
 from fjd.spool import timings
 from fjd.spool.project import Project, carried_home
 from fjd.system import files

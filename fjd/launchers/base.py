@@ -18,6 +18,24 @@ _INSTALLED = ("site-packages", "dist-packages")
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+class Place(NamedTuple):
+    """Where a worker stands: in which context, on which engine of it, as which cylinder.
+
+    ``resources`` are the variables of which it keeps only its share (shares.py).
+    """
+
+    context: str
+    engine: int
+    cylinder: int = 0
+    resources: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """Return it as fjd-worker's command line says it."""
+        words = ["--context", self.context, "--engine", str(self.engine)] if self.context else []
+        words += ["--cylinder", str(self.cylinder)]
+        return words + (["--env-resource", ",".join(self.resources)] if self.resources else [])
+
+
 class Order(NamedTuple):
     """One worker that is to be started.
 
@@ -25,6 +43,7 @@ class Order(NamedTuple):
         session: the screen session's name, should it get one.
         log: where what it says is written; ``rc``: where screen's configuration is written.
         cwd: where its tasks start; the worker itself starts beside its log.
+        place: where it stands in its context; None if it belongs to none.
     """
 
     project: str
@@ -35,6 +54,7 @@ class Order(NamedTuple):
     session: str
     log: str
     rc: str
+    place: Optional[Place] = None
 
 
 class Child(Protocol):
@@ -76,6 +96,8 @@ def worker_argv(order: Order, launcher: str) -> list[str]:
     words += ["--log", order.log, "--cwd", order.cwd]
     if order.nice is not None:
         words += ["--nice", str(order.nice)]
+    if order.place is not None:
+        words += order.place.words()
     return command(order.python, "fjd.scripts.fjd_worker", words)
 
 

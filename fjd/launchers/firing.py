@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 
 from fjd.launchers import ending
 from fjd.spool import burial, crew, lease, names, pods, records
-from fjd.spool.crew import Card
+from fjd.spool.crew import EVERYBODY, Card, Choice
 from fjd.spool.project import Project
 from fjd.system import bell, files
 from fjd.system.identity import hostname
@@ -66,7 +66,7 @@ def is_here(card: Optional[Card]) -> bool:
     return card.identity.is_here() or card.identity.alive() is False
 
 
-def fire(project: Project, gently: bool, talk: Say) -> Fired:
+def fire(project: Project, gently: bool, talk: Say, choice: Choice = EVERYBODY) -> Fired:
     """End this project's workers on this machine, within five seconds unless ``gently``."""
     notes = Notes(project)
     ended: dict[str, Card] = {}
@@ -76,6 +76,7 @@ def fire(project: Project, gently: bool, talk: Say) -> Fired:
     for _ in range(1 if gently else _ROUNDS):
         found = {w: pair for w, pair in crew.cards(project).items() if is_here(pair[1])}
         cards = [card for w, (_, card) in found.items() if card and w not in stuck]
+        cards = [card for card in cards if choice.holds(card)]
         living = [card for card in cards if ending.is_running(card)]
         dead |= {card.worker for card in cards} - {card.worker for card in living} - ended.keys()
         ended.update((card.worker, card) for card in living)

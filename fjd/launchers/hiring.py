@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple, Optional
 
 from fjd.launchers import process, screen
-from fjd.launchers.base import Child, Launcher, Order, free_slots, session_name
+from fjd.launchers.base import Child, Launcher, Order, Place, free_slots, session_name
 from fjd.spool import crew, names, pods
 from fjd.spool.project import Project
 from fjd.system import files
@@ -27,11 +27,15 @@ Say = Callable[[str], None]
 
 
 class Batch(NamedTuple):
-    """Some workers that are started alike."""
+    """Some workers that are started alike.
+
+    ``place`` is that of the first of them, if they are an engine of a context.
+    """
 
     number: int
     python: str = sys.executable
     nice: Optional[int] = None
+    place: Optional[Place] = None
 
 
 def default_number() -> int:
@@ -93,8 +97,8 @@ class Hiring:
         slots = iter(free_slots(taken, sum(batch.number for batch in batches)))
         orders = []
         for batch in batches:
-            for _ in range(batch.number):
-                slot = next(slots)
+            for k in range(batch.number):
+                slot, place = next(slots), batch.place
                 worker = names.new_worker(host, slot)
                 orders.append(
                     Order(
@@ -106,6 +110,7 @@ class Hiring:
                         session=session_name(project.name, host, slot),
                         log=project.log_file(worker),
                         rc=project.rc_file(worker),
+                        place=place._replace(cylinder=place.cylinder + k) if place else None,
                     )
                 )
         return orders

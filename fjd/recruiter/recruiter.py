@@ -7,39 +7,32 @@ this machine alone. Facts go to ``out``, talk to ``talk``; both take one line.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from fjd.errors import ConfigError, FjdError
 from fjd.launchers import remote, remoteconf
-from fjd.launchers.base import Launcher
-from fjd.launchers.errand import Answer, Errand, HostError, Reply, Transport
+from fjd.launchers.base import Launcher, Place
+from fjd.launchers.errand import Transport
 from fjd.launchers.hiring import LAUNCHERS, Batch, Hiring, default_number
 from fjd.launchers.remote import Errands
 from fjd.launchers.remoteconf import Host
 from fjd.recruiter import roster
-from fjd.spool import crew, names, samehome
-from fjd.spool.project import Project, carried_home
+from fjd.recruiter.away import FIRE_LIMIT, HIRE_LIMIT, AskPassword, Away, Say, is_this_machine
+from fjd.spool import crew, names
+from fjd.spool.crew import EVERYBODY, Choice
+from fjd.spool.project import Project
+from fjd.system import shares
 from fjd.system.identity import hostname
 
-HIRE_LIMIT = 30.0  # s until a host must have answered; workers there have 20 s to come up
-FIRE_LIMIT = 20.0
-
-_HERE = frozenset(("localhost", "127.0.0.1", "::1"))
 _UNREACHABLE = 4
 
-Say = Callable[[str], None]
-AskPassword = Callable[[str], Optional[str]]
 
-
-def is_this_machine(host: Host, own: str) -> bool:
-    """Tell whether a section of remote.conf means this machine; a port always means SSH."""
-    if host.port is not None:
-        return False
-    name = host.name.lower().rstrip(".")
-    return name in _HERE or name in (own.lower(), own.lower().split(".")[0])
+def _chosen(choice: Choice) -> list[str]:
+    words = ["--context", choice.context] if choice.context else []
+    return words + (["--engine", str(choice.engine)] if choice.engine >= 0 else [])
 
 
 def workers(number: int) -> str:
@@ -54,6 +47,7 @@ class Recruiter:
         out: prints a line of data; ``talk``: a line of talk.
         local_only: leave remote.conf and other hosts alone.
         cwd: where tasks start, on every host.
+        place: of the first worker that is hired, if they are an engine of a context: all here.
         ask_password: asks a person for one; None where there is nobody to ask.
     """
 
@@ -66,14 +60,16 @@ class Recruiter:
         local_only: bool = False,
         cwd: str = "",
         nice: Optional[int] = None,
+        place: Optional[Place] = None,
         launchers: Mapping[str, Launcher] = LAUNCHERS,
         transport: Transport = remote.by_ssh,
         ask_password: Optional[AskPassword] = None,
     ) -> None:
         self.project = project
         self._out, self._talk = out, talk
-        self._local_only, self._cwd, self._nice = local_only, cwd, nice
-        self._launchers, self._transport, self._ask = launchers, transport, ask_password
+        self._local_only, self._cwd, self._nice = local_only or place is not None, cwd, nice
+        self._place, self._launchers = place, launchers
+        self._away = Away(project, out, talk, transport, ask_password)
 
     # -- hire ---------------------------------------------------------------------------------
 
@@ -81,10 +77,10 @@ class Recruiter:
         """Hire ``number`` workers here, or what remote.conf says; return the exit code."""
         hosts = self._hosts()
         batches, away = self._plan(number, hosts)
-        with self._errands(away, self._hire_words, HIRE_LIMIT) as errands:
+        with self._away.errands(away, self._hire_words, HIRE_LIMIT) as errands:
             try:
                 well = self._shielded(lambda: self._hire_here(batches)) if batches else True
-                return 0 if self._hear(errands) and well else _UNREACHABLE
+                return 0 if not self._away.hear(errands) and well else _UNREACHABLE
             except KeyboardInterrupt:
                 self._interrupted(errands)
                 raise
@@ -94,7 +90,7 @@ class Recruiter:
     ) -> tuple[list[Batch], list[Host]]:
         """Return what to start here, and the other hosts."""
         if hosts is None:
-            return [Batch(number or default_number(), sys.executable, self._nice)], []
+            return [self._batch(number or default_number())], []
         if number is not None:
             self._talk(
                 f"{self.project.remote_conf} says how many, and {number} is ignored;"
@@ -103,6 +99,14 @@ class Recruiter:
         here = [host for host in hosts if is_this_machine(host, hostname())]
         batches = [Batch(h.workers, remote.python_of(h), self._niceness(h)) for h in here]
         return batches, [host for host in hosts if host not in here]
+
+    def _batch(self, number: int) -> Batch:
+        """Return what to start here without a remote.conf."""
+        if self._place is not None:
+            number, remark = shares.slots(os.environ, self._place.resources, number)
+            if remark:
+                self._talk(remark)
+        return Batch(number, sys.executable, self._nice, self._place)
 
     def _niceness(self, host: Host) -> Optional[int]:
         return self._nice if host.nice is None else host.nice
@@ -133,9 +137,9 @@ class Recruiter:
 
     # -- fire ---------------------------------------------------------------------------------
 
-    def fire(self, gently: bool = False) -> int:
-        """Fire this project's workers on all its hosts; return the exit code."""
-        words = ["fire", *(["--gently"] if gently else [])]
+    def fire(self, gently: bool = False, choice: Choice = EVERYBODY) -> int:
+        """Fire this project's workers on all its hosts, or some; return the exit code."""
+        words = ["fire", *(["--gently"] if gently else []), *_chosen(choice)]
         wrong = 0
         try:
             hosts = self._hosts() or []
@@ -143,29 +147,33 @@ class Recruiter:
             self._talk(str(error))
             hosts, wrong = [], error.exit_code
         away = [host for host in hosts if not is_this_machine(host, hostname())]
-        with self._errands(away, lambda _: words, FIRE_LIMIT) as errands:
-            well = self._shielded(lambda: self._fire_here(gently))
-            well = self._hear(errands) and well
+        if choice != EVERYBODY:  # only hosts where somebody of them is known to be
+            away = []
+        with self._away.errands(away, lambda _: words, FIRE_LIMIT) as errands:
+            well = self._shielded(lambda: self._fire_here(gently, choice))
+            well = not self._away.hear(errands) and well
         if not self._local_only:
-            others, known = self._others(away)
-            with self._errands(others, lambda _: words, FIRE_LIMIT) as errands:
-                well = self._hear(errands) and well and known
+            others, known = self._others(away, choice)
+            with self._away.errands(others, lambda _: words, FIRE_LIMIT) as errands:
+                well = not self._away.hear(errands) and well and known
         return wrong if well else _UNREACHABLE
 
-    def _fire_here(self, gently: bool) -> bool:
+    def _fire_here(self, gently: bool, choice: Choice) -> bool:
         from fjd.launchers import firing  # needs psutil, 16 ms that hiring can do without
 
-        fired = firing.fire(self.project, gently, self._talk)
-        name = self.project.name
+        fired = firing.fire(self.project, gently, self._talk, choice)
+        where = f'in project "{self.project.name}"'
+        if choice.context:
+            where = f'of context "{choice.context}" {where}'
         if fired.ended:
-            self._out(f'Fired {workers(fired.ended - fired.stuck)} in project "{name}".')
+            self._out(f"Fired {workers(fired.ended - fired.stuck)} {where}.")
         else:
-            self._out(f'No workers to fire in project "{name}".')
+            self._out(f"No workers to fire {where}.")
         if fired.finishing:
             self._out(f"{fired.finishing} of them will finish the task at hand first.")
         return not fired.stuck
 
-    def _others(self, asked: Sequence[Host]) -> tuple[list[Host], bool]:
+    def _others(self, asked: Sequence[Host], choice: Choice) -> tuple[list[Host], bool]:
         """Return the hosts that nobody asked and that still have workers; False: some are lost."""
         covered = {names.short_host(host.name).lower() for host in asked}
         found: dict[str, Host] = {}
@@ -174,6 +182,8 @@ class Recruiter:
             if card is None:
                 self._talk(f"worker {worker}: its entry cannot be read; end it on its host by hand")
                 known = False
+            elif not choice.holds(card):
+                continue
             elif card.identity.host == hostname():
                 if not card.identity.is_here():
                     self._talk(f"worker {worker} runs in another container here; fire it there")
@@ -210,23 +220,6 @@ class Recruiter:
             self._talk(remark)
         return hosts
 
-    @contextmanager
-    def _errands(
-        self, hosts: Sequence[Host], words: Callable[[Host], Sequence[str]], limit: float
-    ) -> Iterator[Errands]:
-        """Send another recruiter's words to each host; those with another home will refuse."""
-        if not hosts:
-            yield Errands([], self._transport)
-            return
-        marker, home = samehome.leave(self.project), carried_home()
-        ahead = ["--project", self.project.name, "--local-only", "--marker", marker]
-        lines = [remote.command_line(host, [*ahead, *words(host)], home) for host in hosts]
-        errands = [Errand(host, line, limit) for host, line in zip(hosts, lines)]
-        try:
-            yield Errands(errands, self._transport)
-        finally:
-            samehome.remove(self.project, marker)
-
     def _shielded(self, verb: Callable[[], bool]) -> bool:
         """What fails on this machine must not keep us from hearing the others out."""
         try:
@@ -234,37 +227,3 @@ class Recruiter:
         except FjdError as error:
             self._talk(str(error))
             return False
-
-    def _hear(self, errands: Errands) -> bool:
-        """Tell what each host answers, as the answers come; True if all is well everywhere."""
-        well = True
-        shy: list[tuple[Errand, HostError]] = []
-        for errand, answer in errands.answers():
-            if isinstance(answer, HostError) and answer.password and self._ask is not None:
-                shy.append((errand, answer))
-            else:
-                well = self._tell(errand.host, answer) and well
-        for errand, error in shy:  # one person cannot answer two questions at once
-            well = self._with_password(errand, error) and well
-        return well
-
-    def _with_password(self, errand: Errand, error: HostError) -> bool:
-        self._tell(errand.host, error)
-        password = self._ask(errand.host.name) if self._ask else None
-        if not password:
-            return False
-        try:
-            return self._tell(errand.host, self._transport(errand, password))
-        except HostError as again:
-            return self._tell(errand.host, again)
-
-    def _tell(self, host: Host, answer: Answer) -> bool:
-        if not isinstance(answer, Reply):
-            self._talk(f"Host {host.name}: {answer}")
-            return False
-        verdict = remote.judge(host, answer)
-        for line in verdict.lines:
-            self._out(f"Host {host.name}: {line}")
-        for line in verdict.talk:
-            self._talk(f"Host {host.name}: {line}")
-        return verdict.well

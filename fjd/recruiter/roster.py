@@ -36,6 +36,11 @@ class Row(NamedTuple):
     seen: Optional[float]
     card: Optional[Card]
 
+    @property
+    def context(self) -> str:
+        """Where it stands: ``<label>/<rank>``, the engine's; "" without a context."""
+        return f"{self.card.context}/{self.card.engine}" if self.card and self.card.context else ""
+
     def as_json(self) -> dict[str, Any]:
         """Return what ``fjd-recruiter roster --json`` shows of it."""
         card = self.card
@@ -52,6 +57,9 @@ class Row(NamedTuple):
             "session": card.session if card else None,
             "log": card.log if card else None,
             "cwd": card.cwd if card else None,
+            "context": card.context or None if card else None,
+            "engine": card.engine if card and card.engine >= 0 else None,
+            "cylinder": card.cylinder if card and card.cylinder >= 0 else None,
         }
 
 

@@ -11,18 +11,21 @@ from typing import Optional
 
 from fjd import __version__, talk
 from fjd.errors import NothingToDo, UsageError
+from fjd.launchers.base import Place
 from fjd.recruiter import roster
 from fjd.recruiter.recruiter import Recruiter
 from fjd.scripts.parsers import Parser
 from fjd.spool import samehome
+from fjd.spool.crew import Choice
+from fjd.spool.names import check_label
 from fjd.spool.project import Project
-from fjd.system import workdir
+from fjd.system import shares, workdir
 
 PROGRAM = "fjd-recruiter"
 
 _MOST = 10_000  # workers on one host
 _WIDTH = 80
-_HEADER = ("worker", "host", "state", "runs", "since", "seen")
+_HEADER = ("worker", "host", "state", "runs", "since", "seen", "context")
 _SUMMARY = "Hire workers, fire them, and see who is there."
 _HIRE = """\
 Without N: one worker less than there are CPUs, at least one. Where the project has a remote.conf,
@@ -47,11 +50,31 @@ def _parser() -> argparse.ArgumentParser:
         "hire", parents=[shared, hiring], help="hire workers", description=_HIRE
     )
     hire.add_argument("number", nargs="?", type=_number, metavar="N", help="how many")
+    _add_context(hire, "hire them as part of this context, here alone")
+    hire.add_argument(
+        *("--env-resource", "-E"),
+        action="append",
+        default=[],
+        metavar="VAR[,VAR]",
+        help="give each of them one of what the variable lists (CUDA_VISIBLE_DEVICES)",
+    )
     fire = verbs.add_parser("fire", parents=[shared], help="fire this project's workers")
+    _add_context(fire, "only those of this context")
     fire.add_argument("--gently", action="store_true", help="let each finish its task")
     show = verbs.add_parser("roster", parents=[shared], help="show this project's workers")
     show.add_argument("--json", action="store_true", help="as JSON, with a `schema`")
     return parser
+
+
+def _add_context(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument("--context", metavar="LABEL", default="", help=purpose)
+    parser.add_argument("--engine", type=_rank, metavar="RANK", default=-1, help="its engine here")
+
+
+def _rank(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is no engine's rank")
+    return int(text)
 
 
 def _number(text: str) -> int:
@@ -89,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     except NothingToDo:
         return _nobody(options, name or os.environ.get("FJD_PROJECT") or "default")
     if options.verb == "fire":
-        return recruiter.fire(options.gently)
+        return recruiter.fire(options.gently, _choice(options))
     return _show(recruiter.roster(), options.json)
 
 
@@ -103,8 +126,26 @@ def _recruiter(project: Project, options: argparse.Namespace) -> Recruiter:
         local_only=getattr(options, "local_only", False),
         cwd=workdir.directory(getattr(options, "curdir", "")) if options.verb == "hire" else "",
         nice=_nice(getattr(options, "nice", None)),
+        place=_place(options) if options.verb == "hire" else None,
         ask_password=_ask if sys.stdin is not None and sys.stdin.isatty() else None,
     )
+
+
+def _choice(options: argparse.Namespace) -> Choice:
+    if options.context:
+        check_label(options.context)
+    elif options.engine >= 0:
+        raise UsageError("--engine without --context", remedy="give both")
+    return Choice(options.context, options.engine)
+
+
+def _place(options: argparse.Namespace) -> Optional[Place]:
+    choice = _choice(options)
+    if not choice.context and not options.env_resource:
+        return None
+    if choice.context and choice.engine < 0:
+        raise UsageError("--context without --engine", remedy="give both")
+    return Place(*choice, resources=tuple(shares.names(options.env_resource)))
 
 
 def _nice(number: Optional[int]) -> Optional[int]:
@@ -143,7 +184,7 @@ def plain(row: roster.Row, now: float) -> tuple[str, ...]:
         "" if row.running is None else time.strftime("%FT%T%z", time.localtime(now - row.running))
     )
     seen = "" if row.seen is None else f"{row.seen:.1f}"
-    return (row.worker, row.host, row.state, " ".join(row.runs), since, seen)
+    return (row.worker, row.host, row.state, " ".join(row.runs), since, seen, row.context)
 
 
 def cells(row: roster.Row, now: float) -> tuple[str, ...]:
@@ -153,13 +194,14 @@ def cells(row: roster.Row, now: float) -> tuple[str, ...]:
         started = time.localtime(now - row.running)
         since = time.strftime("%T" if row.running < 12 * 3600 else "%b %d", started)
     seen = "?" if row.seen is None else f"{row.seen:.0f} s ago"
-    return (row.worker, row.host, row.state, " ".join(row.runs) or "-", since, seen)
+    return (row.worker, row.host, row.state, " ".join(row.runs) or "-", since, seen, row.context)
 
 
 def table(rows: list[tuple[str, ...]], width: int = _WIDTH) -> list[str]:
     """Return aligned lines with a header; what is too long for the width is cut (``~``)."""
-    lines = [_HEADER, *(tuple(map(talk.one_line, row)) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    header = _HEADER if any(row[-1] for row in rows) else _HEADER[:-1]
+    lines = [header, *(tuple(map(talk.one_line, row))[: len(header)] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for column, least in ((3, 12), (1, 8), (0, 20)):  # what is cut first, and how far
         excess = sum(widths) + 2 * (len(widths) - 1) - width
         if excess > 0:

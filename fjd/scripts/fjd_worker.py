@@ -11,6 +11,12 @@ starts workers with the options below.
   --id W          the worker's id (default: a new one)
   --launcher L, --session S, --log FILE
                   what keeps this worker, for the roster
+  --context L, --engine R, --cylinder K
+                  with whom it was hired: the context's label, the rank of its
+                  engine (the context's workers on this host), and which one of
+                  them it is, from 0 (default under Slurm: $SLURM_LOCALID)
+  --env-resource VAR[,VAR]
+                  of what the variable lists, keep only what is for cylinder K
   --version       print the version
   --help          print this text
 """
@@ -23,12 +29,15 @@ from typing import Optional
 
 from fjd import __version__
 from fjd.errors import ConfigError, UsageError
+from fjd.spool.names import check_label
 from fjd.spool.project import Project
 from fjd.talk import run, warn_root
 from fjd.worker.employment import Terms, employ
 
 PROGRAM = "fjd-worker"
-_OPTIONS = ("project", "cwd", "nice", "id", "launcher", "session", "log")
+_TEXTS = ("id", "launcher", "session", "log", "cwd", "context")
+_NUMBERS = ("engine", "cylinder")
+_OPTIONS = (*_TEXTS, *_NUMBERS, "project", "nice", "env-resource")
 
 
 def _parse(arguments: list[str]) -> dict[str, str]:
@@ -59,11 +68,51 @@ def _nice(text: Optional[str]) -> None:
         raise ConfigError(f"cannot take the niceness {text}: {error.strerror}") from error
 
 
+def _number(name: str, text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) < 10):
+        raise UsageError(f"--{name}: {text!r} is not a number", remedy="see fjd-worker --help")
+    return int(text)
+
+
+def _by_slurm(options: dict[str, str]) -> None:
+    """One command line is for all tasks of a step: what differs stands in the environment."""
+    local = os.environ.get("SLURM_LOCALID", "0")
+    options.setdefault("cylinder", local)
+    step = [os.environ.get(name, "?") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
+    options.setdefault("session", ".".join(step))
+    options["log"] = options.get("log", "").replace("%t", local)
+
+
+def _keep_share(variables: str, cylinder: int) -> None:
+    from fjd.system import shares
+
+    try:
+        os.environ.update(shares.share(os.environ, shares.names([variables]), max(0, cylinder)))
+    except KeyError as error:
+        values = len(shares.values(os.environ, error.args[0]))
+        raise ConfigError(
+            f"{error.args[0]} has {values}, and none of it for cylinder {cylinder}",
+            remedy="hire fewer workers here",
+        ) from None
+
+
+def _terms(options: dict[str, str]) -> Terms:
+    if options.get("launcher") == "slurm":
+        _by_slurm(options)
+    if "context" in options:
+        check_label(options["context"])
+    engine, cylinder = (_number(k, options[k]) if k in options else -1 for k in _NUMBERS)
+    if "env-resource" in options:
+        _keep_share(options["env-resource"], cylinder)
+    who, launcher, session, log, cwd, context = (options.get(name, "") for name in _TEXTS)
+    return Terms(who, launcher, session, log, cwd, context, engine, cylinder)
+
+
 def _work(options: dict[str, str]) -> int:
     warn_root(PROGRAM)
     _nice(options.pop("nice", None))
     project = Project.open(options.pop("project", None))
-    return employ(project, Terms(**options), lambda work: run(PROGRAM, work))
+    return employ(project, _terms(options), lambda work: run(PROGRAM, work))
 
 
 def main(arguments: Optional[list[str]] = None) -> int:

@@ -41,6 +41,8 @@ class Card(NamedTuple):
         bell: where it can be woken on its own host.
         cwd: where its tasks start.
         since: wall clock of its start, seconds since the epoch (for display).
+        context, engine, cylinder: with whom it was hired (contexts.py): the label, the rank of the
+            engine, and which of its workers it is, from 0; "" and -1 if it belongs to no context.
     """
 
     worker: str
@@ -52,6 +54,9 @@ class Card(NamedTuple):
     bell: str
     cwd: str
     since: float
+    context: str = ""
+    engine: int = -1
+    cylinder: int = -1
 
     def dump(self) -> bytes:
         """Return the content of an entry."""
@@ -71,9 +76,33 @@ class Card(NamedTuple):
             texts = {
                 k: str(fields[k]) for k in ("worker", "launcher", "session", "log", "bell", "cwd")
             }
-            return cls(identity=identity, guardian=guardian, since=float(fields["since"]), **texts)
+            return cls(
+                identity=identity,
+                guardian=guardian,
+                since=float(fields["since"]),
+                context=str(fields.get("context", "")),  # an older worker's says nothing of these
+                engine=int(fields.get("engine", -1)),
+                cylinder=int(fields.get("cylinder", -1)),
+                **texts,
+            )
         except (ValueError, KeyError, TypeError):
             return None
+
+
+class Choice(NamedTuple):
+    """Some of the workers: those of a context, or of one engine of it; or all."""
+
+    context: str = ""
+    engine: int = -1
+
+    def holds(self, card: Card) -> bool:
+        """Tell whether a worker is one of them."""
+        if self.context and card.context != self.context:
+            return False
+        return self.engine in (-1, card.engine)
+
+
+EVERYBODY = Choice()
 
 
 class Post:

@@ -1,6 +1,6 @@
 """The grammar of every name in the spool; pure functions, no system calls.
 
-    project   [A-Za-z0-9][A-Za-z0-9._-]{0,63}
+    project   [A-Za-z0-9][A-Za-z0-9._-]{0,63}     also the label of a context
     worker    <host>-<slot>-<8 hex digits>        node1-3-5f0c12ab
     entry     <worker>,<n>                        n: the heartbeat
     key       <file name>.<12 random characters>  job0.conf.k3f9qad2m5xu
@@ -37,11 +37,20 @@ WHY = ".why"
 
 def check_project(name: str) -> str:
     """Return ``name`` if it may name a project, else raise UsageError."""
+    return _check_name(name, "a project")
+
+
+def check_label(name: str) -> str:
+    """Return ``name`` if it may be the label of a context, else raise UsageError."""
+    return _check_name(name, "a context")
+
+
+def _check_name(name: str, what: str) -> str:
     if name and len(name) <= 64 and name[0] in _ALNUM and _PROJECT.issuperset(name):
         return name
     shown = name if len(name) <= 40 else name[:37] + "..."
     raise UsageError(
-        f"{shown!r} cannot name a project",
+        f"{shown!r} cannot name {what}",
         remedy="use 1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
     )
 

@@ -25,6 +25,7 @@ class Terms(NamedTuple):
         id: its id ("" for a new one); a successor after a stall gets a new one anyway.
         launcher, session, log: what keeps it, for the roster.
         cwd: where its tasks start.
+        context, engine, cylinder: with whom it was hired, see ``Card``.
     """
 
     id: str = ""
@@ -32,6 +33,9 @@ class Terms(NamedTuple):
     session: str = ""
     log: str = ""
     cwd: str = ""
+    context: str = ""
+    engine: int = -1
+    cylinder: int = -1
 
 
 def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], int]) -> int:
@@ -62,6 +66,9 @@ def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], i
             bell=f"{place.path}/bell",
             cwd=cwd,
             since=time.time(),
+            context=terms.context,
+            engine=terms.engine,
+            cylinder=terms.cylinder,
         )
         return Worker(project, card, place.path, pace, lifeline).run()
 

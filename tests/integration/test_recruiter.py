@@ -26,6 +26,7 @@ from fjd.system import files
 from fjd.system.identity import Identity
 
 REPO = Path(__file__).resolve().parents[2]
+HEADER = "worker\thost\tstate\truns\tsince\tseen\tcontext\n"
 NO_SCREEN = shutil.which("screen") is None
 needs_screen = pytest.mark.skipif(NO_SCREEN, reason="screen is not installed")
 
@@ -400,7 +401,7 @@ def test_force(home: Home) -> None:
 def test_no_such_project(home: Home) -> None:
     """Asking about a project does not make one."""
     assert 'No workers to fire in project "x"' in home.run("--project", "x", "fire").stdout
-    assert home.run("roster", "--project", "x").stdout == "worker\thost\tstate\truns\tsince\tseen\n"
+    assert home.run("roster", "--project", "x").stdout == HEADER
     assert not (home.base / "home").exists()
 
 

@@ -11,19 +11,21 @@ from typing import Optional
 import pytest
 
 from fjd.launchers import hiring
-from fjd.launchers.base import Order
+from fjd.launchers.base import Order, Place, worker_argv
 from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.hiring import Batch, Hiring
 from fjd.launchers.remoteconf import Host
 from fjd.recruiter import recruiter, roster
 from fjd.recruiter.recruiter import Recruiter
 from fjd.scripts import fjd_recruiter
-from fjd.spool.crew import Card, Post
+from fjd.spool import crew
+from fjd.spool.crew import Card, Choice, Post
 from fjd.spool.names import RUN, Token, new_key
 from fjd.spool.project import Project
 from fjd.system import workdir
 from fjd.system.identity import Identity, hostname
 
+NO_PLACE = Place("", -1, -1)
 HERE = os.uname().nodename.split(".")[0]
 
 
@@ -34,11 +36,22 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project.open("p")
 
 
-def announce(project: Project, worker: str, host: str = "", launcher: str = "process") -> Post:
+def announce(
+    project: Project,
+    worker: str,
+    host: str = "",
+    launcher: str = "process",
+    place: Place = NO_PLACE,
+    worker: str,
+    host: str = "",
+    launcher: str = "process",
+    place: Place = NO_PLACE,
+) -> Post:
     """Announce a worker; it is this very process, or one on another host."""
     me = Identity.of(os.getpid())
     identity = me._replace(host=host, boot="other") if host else me
-    post = Post(project, Card(worker, identity, identity, launcher, "", "", "", "/", 1.0))
+    card = Card(worker, identity, identity, launcher, "", "", "", "/", 1.0, *place[:3])
+    post = Post(project, card)
     post.announce()
     return post
 
@@ -58,7 +71,7 @@ class Fake:
         """Note the order."""
         self.orders.append(order)
         if self.code is None:
-            announce(self.project, order.worker)
+            announce(self.project, order.worker, place=order.place or NO_PLACE)
         else:
             Path(order.log).write_text("first\n\nno such thing\n")
         return self
@@ -159,6 +172,52 @@ class Desk:
             transport=transport,
             **options,  # type: ignore[arg-type]
         )
+
+
+def cards(project: Project) -> list[Card]:
+    """Return what the workers say of themselves, by cylinder."""
+    found = [card for _, card in crew.cards(project).values() if card]
+    return sorted(found, key=lambda card: (card.engine, card.cylinder))
+
+
+def test_hire_an_engine(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers are numbered from 0 and say so; remote.conf does not matter."""
+    conf(project, "node1")
+    place = Place("c", 7, resources=("THINGS",))
+    monkeypatch.setenv("THINGS", "3,5")
+    desk = Desk(project, Hosts(), place=place)
+    assert desk.recruiter.hire(3) == 0
+    assert desk.out == ['Hired 2 workers in project "p".']
+    assert desk.talk == ["THINGS has 2 for 3 slots: 2 will be used"]
+    found = [(card.context, card.engine, card.cylinder) for card in cards(project)]
+    assert found == [("c", 7, 0), ("c", 7, 1)]
+    assert {row.context for row in desk.recruiter.roster()} == {"c/7"}
+
+
+def test_the_words_of_a_place() -> None:
+    """What a launcher tells a worker."""
+    order = Order("p", "w", "python", "/", None, "s", "l", "r", Place("c", 0, 2, ("A", "B")))
+    words = ["--context", "c", "--engine", "0", "--cylinder", "2", "--env-resource", "A,B"]
+    assert worker_argv(order, "process")[-8:] == words
+    order = order._replace(place=Place("", -1, 1, ("A",)))
+    assert worker_argv(order, "process")[-4:] == ["--cylinder", "1", "--env-resource", "A"]
+
+
+def test_fire_a_context_elsewhere(project: Project) -> None:
+    """Only hosts with workers of it are asked, and only for those."""
+    conf(project, "node1", "node2")
+    announce(project, "node2-1-00000000", "node2", place=Place("c", 0))
+    announce(project, "node2-2-00000000", "node2", place=Place("d", 1))
+    announce(project, "node3-1-00000000", "node3", place=Place("c", 2))
+    announce(project, "node3-2-00000000", "node3")
+    hosts = Hosts()
+    assert Desk(project, hosts).recruiter.fire(choice=Choice("c")) == 0
+    assert sorted(name for name, _ in hosts.asked) == ["node2", "node3"]
+    assert hosts.command("node3").endswith(" fire --context c")
+    hosts = Hosts()
+    assert Desk(project, hosts).recruiter.fire(gently=True, choice=Choice("c", 2)) == 0
+    assert [name for name, _ in hosts.asked] == ["node3"]
+    assert hosts.command("node3").endswith(" fire --gently --context c --engine 2")
 
 
 def conf(project: Project, *hosts: str) -> None:
@@ -316,8 +375,8 @@ def test_plain_rows() -> None:
     fields = fjd_recruiter.plain(ROW, 1_000_000.0)
     assert fields[:4] == ("node1-3-5f0c12ab", "node1", "busy", "a job.conf")
     assert time.strptime(fields[4], "%Y-%m-%dT%H:%M:%S%z")
-    assert fields[5] == "1.0"
-    assert fjd_recruiter.plain(ROW._replace(running=None, seen=None), 0)[4:] == ("", "")
+    assert fields[5:] == ("1.0", "")
+    assert fjd_recruiter.plain(ROW._replace(running=None, seen=None), 0)[4:] == ("", "", "")
 
 
 @pytest.mark.parametrize("width", [60, 80, 132])
@@ -348,7 +407,10 @@ def test_here_is_the_name_that_the_shell_has(
 
 @pytest.mark.parametrize(
     "words",
-    [["hire", "0"], ["hire", "two"], ["hire", "99999"], [], ["--nice", "x", "hire"], ["sack"]],
+    [
+        *(["hire", "0"], ["hire", "two"], ["hire", "99999"], [], ["--nice", "x", "hire"], ["sack"]),
+        ["hire", "--context", "c", "--engine", "-1"],
+    ],
 )
 def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """What makes no sense ends with exit code 2."""
@@ -357,3 +419,20 @@ def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert complaint.startswith("[fjd-recruiter] ")
     assert complaint.count("\n") == 1
     assert "--help" in complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hire", "1", "--context", "a;b", "--engine", "0"], "'a;b' cannot name a context"),
+        (["hire", "1", "--context", "c"], "--context without --engine"),
+        (["fire", "--engine", "1"], "--engine without --context"),
+        (["fire", "--context", "../x"], "'../x' cannot name a context"),
+    ],
+)
+def test_contexts_that_make_no_sense(
+    project: Project, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels are as plain as projects' names; a rank is one of a context."""
+    assert fjd_recruiter.main(["--project", "p", *words]) == 2
+    assert said in capsys.readouterr().err
