@@ -20,7 +20,7 @@ from fjd.spool.lease import Lease
 from fjd.spool.project import Project
 from fjd.spool.sweeping import sweep
 from fjd.spool.timings import Timings
-from fjd.system import files
+from fjd.system import files, patience
 from fjd.system.bell import Bell
 from fjd.system.deaths import Deaths
 from fjd.system.ears import Ears
@@ -28,7 +28,6 @@ from fjd.system.place import Place
 from fjd.system.watch import Watch
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_TROUBLE = 1.0  # s between two tries while the disk is full
 _CONTEST = 0.1  # s between two looks at somebody else's lease
 
 
@@ -125,7 +124,8 @@ class Service:
 
     def take_office(self) -> None:
         """Get the lease, or say who has it (ConfigError)."""
-        Contest(self.project).win(self.lease, self._wait)
+        contest = Contest(self.project)
+        patience.insist(lambda: contest.win(self.lease, self._wait), self.talk, self._wait)
         try:
             sweep(self.project)
         except (files.DiskFull, OSError) as error:
@@ -170,12 +170,12 @@ class Service:
         try:
             more = dispatcher.tick(self._watch.take(), woken)
         except (files.DiskFull, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
+            if not patience.will_pass(error):
                 raise
             if not self._in_trouble:
                 self.talk(f"{error}; waiting")
             self._in_trouble = self._woken = True
-            self._hear(_TROUBLE)
+            self._hear(patience.PAUSE)
             return True
         self._in_trouble = False
         return more

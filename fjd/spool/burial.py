@@ -81,7 +81,7 @@ def _release(
     if not crashed or ended is not None:  # it had stopped the task itself, to give it back
         return pods.requeue(project, worker, held, pods.after_return(token))
     pods.crash(project, worker, held)
-    return token.crashes + 1 < pods.CRASH_LIMIT
+    return not pods.is_last(token)
 
 
 def _noted(project: Project, token: Token, worker: str) -> bool:

@@ -88,13 +88,17 @@ def after_crash(token: Token) -> Token:
     return token._replace(attempt=token.attempt + 1, crashes=token.crashes + 1)
 
 
+def is_last(token: Token) -> bool:
+    """Tell whether the job is lost if this attempt takes its worker down as well."""
+    return token.crashes + 1 >= CRASH_LIMIT
+
+
 def crash(project: Project, worker: str, held: Held) -> bool:
     """Running -> queued with one more crash, or, at the limit, ended as lost."""
     token = held.token
-    again = after_crash(token)
-    if again.crashes >= CRASH_LIMIT:
+    if is_last(token):
         return commit(project, worker, token, outcomes.LOST)
-    return requeue(project, worker, held, again)
+    return requeue(project, worker, held, after_crash(token))
 
 
 class Pod:

@@ -226,7 +226,12 @@ class Appender:
     def __init__(self, path: str) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.fd = os.open(path, flags, 0o600)
+        try:
+            self.fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            if error.errno in FULL:
+                raise full(error, path) from error
+            raise
         self.size = os.fstat(self.fd).st_size
         self._synced = self.size
 

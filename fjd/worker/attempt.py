@@ -28,6 +28,12 @@ class Report(NamedTuple):
     code: str
     record: Record
 
+    def lost(self) -> Report:
+        """Return it as the end of a task that took a worker down once too often."""
+        record = {**self.record, "outcome": outcomes.LOST}
+        del record["returned"]
+        return Report(outcomes.LOST, record)
+
 
 class Attempts:
     """What all attempts of one worker share.

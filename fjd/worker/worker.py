@@ -22,7 +22,7 @@ from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger
 from fjd.spool.timings import Timings
-from fjd.system import bell, files
+from fjd.system import bell, files, patience
 from fjd.system.ears import Ears
 from fjd.system.identity import hostname
 from fjd.worker.guardian import AGAIN, Family, Lifeline, adopt
@@ -43,7 +43,7 @@ _SIGNALS = {
     signal.SIGINT: _NOW,
     signal.SIGUSR1: _GENTLY,
 }
-_FULL_PAUSE = 1.0  # s between two tries on a full disk
+_START = 60.0  # s without a sign of life of a worker that waits for room, and has no task yet
 
 
 class Worker:
@@ -63,33 +63,34 @@ class Worker:
         self._ears = Ears(_SIGNALS)
         self._bell = bell.Bell(card.bell)
         self._ears.listen(self._bell.fd, bell=True)
-        self._ears.listen(lifeline.guardian)
+        self._voice = Voice(card.worker)
         self._post, self._pod = Post(project, card), Pod(project, card.worker)
-        self._ledger = Ledger(project, card.worker)
-        outputs = [
-            files.Appender(project.output_file(card.worker, name)) for name in ("out", "err")
-        ]
+        self._ledger = self._first(lambda: Ledger(project, card.worker))
+        outputs = [self._first(lambda: self._output(name)) for name in ("out", "err")]  # noqa: B023
         self._syncs = [self._ledger.sync, outputs[0].sync, outputs[1].sync]
         self._out = Stream(scratch, "out", outputs[0])
         self._err = Stream(scratch, "err", outputs[1])
         self._family = Family(os.getppid())
         self._codes: dict[Token, str] = {}  # what we committed since the pod was last empty
         self._pieces: Optional[Pieces] = None
-        self._voice = Voice(card.worker)
         self._nudged = 0.0
 
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Announce the worker; from here on the dispatcher may fill its pod."""
-        self._post.announce()
+        self._first(self._post.announce)
         self._equip()
         self._lifeline.alive(self._heart.lease)
         self._lifeline.wait_until_guarded()
+        self._ears.listen(self._lifeline.guardian)
         self._voice.say(f"Started with ID {self.card.worker}.")
         self._heart.learn()
         self._heart.start()
         bell.ring(self._heart.bell)
+
+    def _output(self, stream: str) -> files.Appender:
+        return files.Appender(self.project.output_file(self.card.worker, stream))
 
     def _equip(self) -> None:
         from fjd.worker.attempt import Attempts
@@ -198,16 +199,19 @@ class Worker:
         self._voice.found()
         report = self._attempts.run(token)
         report.record.update(self._insist(self._attempts.finish_output))
+        fatal = self._stop == _ORPHANED  # it may have taken our guardian down on purpose
+        if fatal and report.record.get("returned") and pods.is_last(token):
+            report = report.lost()
         self._insist(lambda: self._ledger.write(report.record))
-        if report.record.get("returned") and not self._heart.buried:
-            self._insist(lambda: self._return(token))
-        else:
+        if not report.record.get("returned"):
             self._commit(token, report)
+        elif not self._insist(lambda: self._return(token, fatal)):
+            self._explain_loss(token)
         self._renew_scratch()
 
-    def _return(self, token: Token) -> bool:
-        """Give a stopped task back; what took our guardian down may have done it on purpose."""
-        if self._stop == _ORPHANED:
+    def _return(self, token: Token, fatal: bool) -> bool:
+        """Give a stopped task back; also who was buried does: whoever did it may have died then."""
+        if fatal:
             return self._pod.crash(token)
         return self._pod.give_back(Held(token, accepted=True))
 
@@ -272,14 +276,17 @@ class Worker:
 
     def _insist(self, verb: Callable[[], _Result]) -> _Result:
         """Do it; wait while the disk is full or the file server in trouble; the heart beats on."""
-        told = False
-        while True:
-            try:
-                return verb()
-            except (files.DiskFull, OSError) as error:
-                if isinstance(error, OSError) and error.errno not in files.TRANSIENT:
-                    raise
-                if not told:
-                    self._voice.tell(f"{error}; waiting", at_once=True)
-                told = True
-                self._ears.wait(_FULL_PAUSE)
+        return patience.insist(verb, self._say_at_once, self._ears.wait)
+
+    def _first(self, verb: Callable[[], _Result]) -> _Result:
+        """Do what comes before the heart beats; whoever is fired meanwhile just ends."""
+        return patience.insist(verb, self._say_at_once, self._wait_for_room)
+
+    def _say_at_once(self, text: str) -> None:
+        self._voice.tell(text, at_once=True)
+
+    def _wait_for_room(self, seconds: float) -> None:
+        self._lifeline.alive(_START)
+        self._ears.wait(seconds)
+        if self._ears.heard or os.getppid() != self.card.guardian.pid:
+            raise SystemExit(0)

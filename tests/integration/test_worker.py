@@ -526,6 +526,19 @@ def test_guardian_killed(env: FjdEnv) -> None:
     dispatcher.stop()
 
 
+def test_guardians_killed_by_a_job(env: FjdEnv) -> None:
+    """The fifth time it counts as lost, and the record of that attempt says so as well."""
+    for worker in env.workers(6):
+        worker.killed = worker.asked = True
+    env.serve()
+    env.job("killer", "read -r _ _ _ guardian _ </proc/$PPID/stat; kill -9 $guardian; sleep 1000")
+    found = env.wait_for("killer")["killer"]
+    assert found.token is not None
+    assert (found.code, found.token.attempt, found.token.crashes) == ("lost", 5, 4)
+    assert [r["outcome"] for r in env.records("killer")] == ["cancelled"] * 4 + ["lost"]
+    assert not env.records("killer")[-1].get("returned")
+
+
 def test_stopped(env: FjdEnv) -> None:
     """A worker that was stopped for a lease is replaced, and its job runs to one counted end."""
     env.env.update(FJD_LEASE="3", FJD_HEARTBEAT="0.5")
