@@ -32,6 +32,7 @@ LAYERS: list[tuple[str, bool]] = [
     ("recruiter", True),
     ("views", True),
     ("doctor", True),
+    ("batch", True),
     ("api", False),
     ("scripts", True),
 ]
@@ -53,7 +54,7 @@ LONGEST = 300
 ROLES = ("worker", "dispatcher", "recruiter")
 SPOOL_DIRECTORIES = (
     "jobqueue|workerqueue|workers|jobpods|running|results|requeue|lists|done|failed|rejected"
-    "|records"
+    "|records|contexts"
 )
 
 

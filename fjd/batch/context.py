@@ -1,0 +1,58 @@
+"""A context: the hosts that one call adds to a run, and their workers from hiring to retirement."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Callable, NamedTuple, Optional
+
+from fjd.batch import nodes
+from fjd.batch.nodes import Node
+from fjd.batch.options import ContextOptions
+from fjd.errors import UsageError
+from fjd.spool.names import check_label
+from fjd.system.identity import hostname
+
+Say = Callable[[str], None]
+
+LOCAL, SSH, SLURM = "local", "ssh", "slurm"
+NODELIST = "DISBATCH_SSH_NODELIST"
+
+
+class Plan(NamedTuple):
+    """What a context is to be.
+
+    Attributes:
+        how: ``local``, ``ssh`` or ``slurm``.
+        nodes: the hosts with their slots; for Slurm none, the allocation says them.
+        label: what it is called; "": as its first engine's rank says.
+    """
+
+    how: str
+    nodes: tuple[Node, ...]
+    label: str
+
+
+def make(options: ContextOptions, talk: Say, env: Optional[Mapping[str, str]] = None) -> Plan:
+    """Say what a context is to be, by its options and the environment.
+
+    Raises:
+        UsageError: the options, or what the environment says, make no sense.
+    """
+    env = os.environ if env is None else env
+    if options.label:
+        check_label(options.label)
+    cpus = 1.0 if options.cpus is None else options.cpus
+    if options.nodes:
+        found = nodes.parse(options.nodes, "-s", talk)
+    elif job := env.get("SLURM_JOB_ID") or env.get("SLURM_JOBID"):
+        return Plan(SLURM, (), options.label or f"J{job}")
+    elif env.get(NODELIST):
+        found = nodes.parse([env[NODELIST]], NODELIST, talk)
+    else:
+        here = [Node(hostname(), len(os.sched_getaffinity(0)))]
+        slots = nodes.with_slots(here, cpus, options.most)
+        return Plan(LOCAL, tuple(slots), options.label)
+    if options.retire:
+        raise UsageError("--retire-cmd does not go with hosts that are reached by SSH")
+    return Plan(SSH, tuple(nodes.with_slots(found, cpus, options.most)), options.label)

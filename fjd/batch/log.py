@@ -1,0 +1,39 @@
+"""The log of a run, ``<prefix>_driver.log``: what it was told, said and found, with the time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from fjd.errors import ConfigError
+from fjd.talk import one_line
+
+
+class Log:
+    """One log file; several threads may write to it. A full disk costs lines and stops nobody."""
+
+    def __init__(self, path: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+        except OSError as error:
+            raise ConfigError(
+                f"the log cannot be written: {error.strerror}", where=path, remedy="use --logfile"
+            ) from None
+        self._lock = threading.Lock()
+        self.lost = 0
+
+    def write(self, text: str) -> None:
+        """Add a line."""
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {one_line(text)}\n"
+        with self._lock:
+            try:
+                self._file.write(line.encode("utf-8", "backslashreplace"))
+            except (OSError, ValueError):
+                self.lost += 1
+
+    def close(self) -> None:
+        """Close it."""
+        with self._lock:
+            self._file.close()

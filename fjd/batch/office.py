@@ -1,0 +1,141 @@
+"""The dispatcher of a run: it serves the run's own project in the main thread of ``fjd-batch``.
+
+``settle`` is for what an earlier run, or a second Ctrl-C, has left in such a project: it ends the
+workers and lets everything that they have recorded be folded and written into the status file.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from types import TracebackType
+from typing import Callable, Optional
+
+from fjd.dispatcher.dispatcher import Dispatcher, Manner
+from fjd.dispatcher.progress import Progress
+from fjd.dispatcher.service import Contest, Service, taken
+from fjd.recruiter.recruiter import Recruiter
+from fjd.spool import pods, runs, timings
+from fjd.spool.lists import shelf, taking
+from fjd.spool.lists.shelf import Shelf
+from fjd.spool.project import Project
+
+Say = Callable[[str], None]
+
+
+def stop_lists(project: Project) -> None:
+    """Let nothing more of any list be started: no more is cut, and what waits is taken back."""
+    for key in shelf.keys(project):
+        place = Shelf(project, key)
+        mark = place.look(nudge=True).mark
+        if mark is not None and not mark.end:
+            place.stop(mark)
+    for worker in pods.everyone(project):
+        for held in taking.held(project, worker, nudge=True):
+            if not held.accepted:
+                Shelf(project, held.key).withdraw(worker, held.piece)
+
+
+class RunDispatcher(Dispatcher):
+    """A dispatcher that ends with the lists of its project."""
+
+    def drain(self) -> None:
+        """Let what runs end, and start nothing more."""
+        self.draining = True
+        stop_lists(self.project)
+
+    def finished(self) -> bool:
+        """Tell whether nothing is left to do."""
+        return not shelf.keys(self.project) and super().finished()
+
+    def give_up_without_workers(self) -> None:
+        """From now on end with NoWorkers when nobody is left who could run a task."""
+        self.manner = self.manner._replace(no_wait=True)
+
+
+class Office:
+    """A time in office; use it as a context."""
+
+    def __init__(self, project: Project, talk: Say) -> None:
+        self._service = Service(project, timings.for_home(project.root), talk)
+        self._progress = Progress(io.StringIO(), math.inf, time.monotonic, live=False)
+        self._project, self._talk = project, talk
+        self._dispatcher: Optional[RunDispatcher] = None
+
+    def __enter__(self) -> Office:
+        try:
+            self._service.take_office()
+            self._dispatcher = RunDispatcher(
+                self._project,
+                self._service.lease,
+                self._service.timings,
+                self._progress,
+                self._talk,
+                Manner(),
+                deaths=self._service.deaths,
+            )
+        except BaseException:
+            self._service.leave()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if self._dispatcher:
+            self._dispatcher.close()
+        self._service.leave()
+
+    @property
+    def dispatcher(self) -> RunDispatcher:
+        """The dispatcher, once the office is taken."""
+        assert self._dispatcher is not None, "the office is not taken"
+        return self._dispatcher
+
+    def serve(self) -> bool:
+        """Serve until no list is left, or told to end at once; tell whether a signal came."""
+        self._service.serve(self.dispatcher)
+        return self._service.interrupted
+
+
+def fire_everybody(project: Project, talk: Say) -> bool:
+    """End all workers of a project, wherever they are; False if some could not be reached."""
+    return Recruiter(project, lambda _: None, talk).fire() == 0
+
+
+def settle(project: Project, talk: Say) -> None:
+    """Bring the lists of a project to their end as far as they were run; its workers end."""
+    fire_everybody(project, talk)
+    if not shelf.keys(project):
+        return
+    with Office(project, talk) as office:
+        office.dispatcher.drain()
+        office.serve()
+
+
+def refuse_if_served(project: Project, prefix: str) -> None:
+    """Raise ConfigError if a run with that prefix is going on."""
+    who = Contest(project).look()
+    if who:
+        error = taken(project, who)
+        error.what = f"a run with this prefix is going on: {error.what}"
+        error.where, error.remedy = prefix, "wait for it, end it, or use another -p"
+        raise error
+
+
+def clear(name: str, prefix: str, talk: Say) -> None:
+    """Settle and remove what an earlier run with that prefix has left; nothing is lost by it."""
+    if not runs.exists(name):
+        return
+    project = Project.open(name)
+    if runs.owner(project) != prefix:
+        runs.claim(project, prefix)  # refuses what is somebody else's
+    refuse_if_served(project, prefix)
+    if shelf.keys(project):
+        talk("an earlier run with this prefix was broken off; bringing it to its end first")
+    settle(project, talk)
+    runs.remove(project)
