@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from typing import Optional
 
@@ -16,6 +17,7 @@ from fjd.scripts.parsers import Parser
 from fjd.spool import timings
 from fjd.spool.inbox import Inbox
 from fjd.spool.project import Project
+from fjd.system import patience
 from fjd.talk import run, say, warn_root
 
 PROGRAM = "fjd-dispatcher"
@@ -94,11 +96,14 @@ def _detach(project: Project, words: Sequence[str]) -> int:
 
 def _dispatch(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     warn_root(PROGRAM)
-    project = Project.open(options.project)
     if options.status_only:
-        return _status(project)
+        return _status(Project.open(options.project))
     if options.detach:
-        return _detach(project, [word for word in arguments if word != "--detach"])
+        words = [word for word in arguments if word != "--detach"]
+        return _detach(Project.open(options.project), words)
+    project = patience.insist(
+        lambda: Project.open(options.project), lambda text: say(PROGRAM, text), time.sleep
+    )
     return Dispatcher(
         project.name,
         options.interval,

@@ -25,13 +25,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Optional
 
 from fjd import __version__
 from fjd.errors import ConfigError, UsageError
 from fjd.spool.names import check_label
 from fjd.spool.project import Project
-from fjd.talk import run, warn_root
+from fjd.system.patience import insist
+from fjd.talk import run, say, warn_root
 from fjd.worker.employment import Terms, employ
 
 PROGRAM = "fjd-worker"
@@ -111,7 +113,8 @@ def _terms(options: dict[str, str]) -> Terms:
 def _work(options: dict[str, str]) -> int:
     warn_root(PROGRAM)
     _nice(options.pop("nice", None))
-    project = Project.open(options.pop("project", None))
+    name = options.pop("project", None)
+    project = insist(lambda: Project.open(name), lambda text: say(PROGRAM, text), time.sleep)
     return employ(project, _terms(options), lambda work: run(PROGRAM, work))
 
 
