@@ -80,6 +80,9 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             the smallest nonce of two with the same. Two at once cost work and
                             lose nothing: every assignment is a rename with one winner.
 
+Workers that were hired together are a *context*, those of them on one host an *engine*; who they
+are and how they are asked to end stands in contexts.py. No task's fate depends on it.
+
 Safety never depends on the lease, the heartbeat or any clock; they only save time. What an errno
 says of a rename is a hint: ``files.move`` answers from fresh listings.
 """

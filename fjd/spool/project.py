@@ -30,6 +30,7 @@ DIRECTORIES = (
     "results",
     "requeue",
     "lists",
+    "contexts",
     "done",
     "failed",
     "rejected",
@@ -107,6 +108,7 @@ class Project:
         self.results = f"{root}/results"
         self.requeue = f"{root}/requeue"
         self.lists = f"{root}/lists"
+        self.contexts = f"{root}/contexts"
         self.done = f"{root}/done"
         self.failed = f"{root}/failed"
         self.rejected = f"{root}/rejected"

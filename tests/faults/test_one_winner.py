@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from fjd.spool import burial, crew, filing, lease, names, pods, submission
+from fjd.spool import burial, contexts, crew, filing, lease, names, pods, submission
 from fjd.spool.crew import Card, Post, Sighting
 from fjd.spool.filing import Cabinet
 from fjd.spool.lease import Lease
@@ -214,6 +214,26 @@ def test_lease(ground: Ground) -> None:
 
     several = ground.run(lambda: None, act, judge)
     print(f"rounds in which one took over from another at once: {several}")
+
+
+def test_rank(ground: Ground, memory: Path) -> None:
+    """Eight contexts start: no two engines ever have the same rank."""
+    seen = set[int]()
+
+    def act(number: int) -> bool:
+        ranks = contexts.claim(ground.project, 2)
+        (memory / f"ranks-{number}").write_text(" ".join(map(str, ranks)))
+        return True
+
+    def judge(won: list[bool]) -> None:
+        texts = [(memory / f"ranks-{number}").read_text() for number in range(RACERS)]
+        ranks = {int(rank) for text in texts for rank in text.split()}
+        assert len(ranks) == 2 * RACERS
+        assert not ranks & seen
+        seen.update(ranks)
+
+    ground.run(lambda: None, act, judge)
+    assert seen == set(range(len(seen)))  # and none is left out
 
 
 def test_submit(ground: Ground, memory: Path) -> None:

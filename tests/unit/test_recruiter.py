@@ -42,10 +42,6 @@ def announce(
     host: str = "",
     launcher: str = "process",
     place: Place = NO_PLACE,
-    worker: str,
-    host: str = "",
-    launcher: str = "process",
-    place: Place = NO_PLACE,
 ) -> Post:
     """Announce a worker; it is this very process, or one on another host."""
     me = Identity.of(os.getpid())
