@@ -154,16 +154,19 @@ class Bed:
             self._files.make_homes()
             for host in self.hosts.values():
                 self._files.make_disk(host)
-            # cat ends when the pipe does, and the namespace with the bridge ends with cat.
-            self._switch = child(["unshare", "--net", "sh", "-c", "echo ready; exec cat"])
-            if not ready_line(self._switch):
-                raise RuntimeError("no network namespace for the switch")
-            bridge = "link add br0 type bridge forward_delay 0 stp_state 0"
-            self._on_switch(bridge, "link set br0 up")
+            self._start_switch()
             self.boot(*self.hosts)
         except BaseException:
             self.down()
             raise
+
+    def _start_switch(self) -> None:
+        # cat ends when the pipe does, and the namespace with the bridge ends with cat.
+        self._switch = child(["unshare", "--net", "sh", "-c", "echo ready; exec cat"])
+        if not ready_line(self._switch):
+            raise RuntimeError("no network namespace for the switch")
+        bridge = "link add br0 type bridge forward_delay 0 stp_state 0"
+        self._on_switch(bridge, "link set br0 up")
 
     def down(self) -> None:
         """End every process, and with them namespaces, mounts and cables; remove ``root``."""
@@ -274,6 +277,10 @@ class Bed:
     def pids(self, node: str) -> list[int]:
         """Process ids, as seen from here, of all that runs on this host; none when it is off."""
         return self.hosts[node].pids() if self.hosts[node].on else []
+
+    def command_lines(self, node: str) -> list[str]:
+        """All that runs on this host; nothing when it is off."""
+        return self.hosts[node].command_lines() if self.hosts[node].on else []
 
     def path(self, node: str, inside: str) -> Path:
         """Where to find a file of a running host, say its ``/tmp``, from outside."""

@@ -218,6 +218,17 @@ class Host:
                 continue
         return found
 
+    def command_lines(self) -> list[str]:
+        """The command lines of all processes of this host."""
+        found = []
+        for pid in self.pids():
+            try:
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            found.append(os.fsdecode(line.replace(b"\0", b" ").strip()))
+        return found
+
     def path(self, inside: str) -> Path:
         """Where to find a file of the running host from outside."""
         return Path(f"/proc/{self.pid}/root", inside.lstrip("/"))
@@ -239,19 +250,10 @@ class Host:
         """Start a command, as a user, in its home, with a clean environment."""
         if not self.on:
             raise RuntimeError(f"{self.name} is switched off")
-        clean = {
-            "HOME": "/root" if user == "root" else f"/home/{user}",
-            "USER": user,
-            "LOGNAME": user,
-            "SHELL": "/bin/bash",
-            "PATH": f"{Path(sys.executable).parent}:{SBIN}",
-            "LANG": "C.UTF-8",
-        }
-        become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"]
         command = Inside(
             [NSENTER, "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-T"]
-            + [*become, "sh", "-c", 'cd && exec "$@"', "sh", *argv],
-            env={**clean, **(env or {})},
+            + [*self.become(user), *argv],
+            env={**self.clean(user), **(env or {})},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -261,6 +263,22 @@ class Host:
         )
         self.commands.append(command)
         return command
+
+    def clean(self, user: str) -> dict[str, str]:
+        """The environment that a command begins with."""
+        return {
+            "HOME": "/root" if user == "root" else f"/home/{user}",
+            "USER": user,
+            "LOGNAME": user,
+            "SHELL": "/bin/bash",
+            "PATH": f"{Path(sys.executable).parent}:{SBIN}",
+            "LANG": "C.UTF-8",
+        }
+
+    def become(self, user: str) -> list[str]:
+        """What to put before a command that this user shall run in its home."""
+        setpriv = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"]
+        return [*setpriv, "sh", "-c", 'cd && exec "$@"', "sh"]
 
     def freeze(self) -> None:
         """Stop every process, by a control group or, where that cannot be, by signals."""

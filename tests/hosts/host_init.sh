@@ -8,14 +8,16 @@
 set -eu
 exec 3<&0 </dev/null
 cd /
-read -r outer_pid _ </proc/self/stat # /proc is still the outer one
+read -r outer_pid _ </proc/self/stat # /proc is still the outer one, or our kernel is our own
 
 # Our copies of other people's network namespaces and FUSE mounts would keep those alive.
 awk '$5 ~ "^/run/" || / - (nsfs|fuse[.a-z]*) / {print $5}' /proc/self/mountinfo | sort -r |
   while read -r target; do umount -l "$target" 2>/dev/null || :; done
 
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
+[ "$outer_pid" = 1 ] || {
+  mount -t proc proc /proc
+  mount -t sysfs sysfs /sys
+}
 echo "$NAME" >/proc/sys/kernel/hostname
 mount -t devpts devpts /dev/pts -o newinstance,ptmxmode=0666,mode=0620,gid=5
 mount --bind /dev/pts/ptmx /dev/ptmx

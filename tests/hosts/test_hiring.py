@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
@@ -49,10 +48,10 @@ def living(bed: Bed, *nodes: str) -> dict[str, int]:
     """Return how many workers' processes run on each host."""
     count = {}
     for node in nodes:
-        lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in bed.pids(node)]
         # A guardian and a worker each; screen has the same words in its own command line.
         count[node] = sum(
-            b"fjd_worker" in line and not line.lower().startswith(b"screen") for line in lines
+            "fjd_worker" in line and not line.lower().startswith("screen")
+            for line in bed.command_lines(node)
         )
     return {node: number // 2 for node, number in count.items()}
 

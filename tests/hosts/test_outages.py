@@ -130,7 +130,9 @@ def test_the_remote_example_as_a_user_types_it(fresh_bed: Bed) -> None:
     assert len(list(spool.glob("done/*/*"))) == 10
 
 
-@pytest.mark.parametrize("outage", ["power cut", "freeze"])
+@pytest.mark.parametrize(
+    "outage", ["power cut", pytest.param("freeze", marks=pytest.mark.one_kernel)]
+)
 def test_a_dispatcher_on_another_host_takes_over_after_the_lease(
     fresh_bed: Bed, outage: str
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_power_cut_of_one_host_costs_a_second_attempt_and_no_job(fresh_bed: Be
     assert not any("node3" in name for name in ended if ",a2" in name)
 
 
+@pytest.mark.one_kernel
 def test_a_host_that_froze_for_longer_than_the_lease_counts_nothing_twice(fresh_bed: Bed) -> None:
     """Its jobs run elsewhere; thawed, it starts over under new names and its late ends are void."""
     run = Run(fresh_bed)
