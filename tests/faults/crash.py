@@ -25,7 +25,7 @@ import story
 from mutants import MUTANTS
 from tap import Tap
 
-from bench.soak import Audit
+from bench.audit import Audit
 from fjd.spool.project import Project
 from fjd.spool.sweeping import sweep
 from fjd.system.files import write_all

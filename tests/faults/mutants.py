@@ -9,6 +9,8 @@ import os
 from typing import Any, Callable, Optional
 
 from fjd.spool import pods
+from fjd.spool.lists.names import Kept, Mark, Piece, new_birth
+from fjd.spool.lists.shelf import Shelf
 from fjd.spool.names import Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
@@ -56,6 +58,31 @@ def counts_what_is_late() -> None:
         return True
 
     pods.commit = commit
+
+
+def counts_late_pieces() -> None:
+    """End a piece although somebody gave up on it, and took it away."""
+    right = Shelf.end
+
+    def end(self: Shelf, worker: str, piece: Piece, why: str, at: int, k: int) -> bool:
+        if not right(self, worker, piece, why, at, k):
+            late = Kept(piece._replace(serial=piece.serial + 1), False, why, worker, at, k)
+            files.create(self.place(late), b"late\n")
+        return True
+
+    Shelf.end = end  # type: ignore[method-assign]
+
+
+def cuts_twice() -> None:
+    """Hand a range out before the mark says that it was cut."""
+
+    def cut(self: Shelf, mark: Mark, hi: int, data: bytes, worker: str = "") -> Optional[Piece]:
+        given = Piece(new_birth(), mark.n, hi, 1)
+        files.create(self.in_pod(worker, given, False), data)
+        files.move(self.place(mark), self.place(mark._replace(n=hi)))
+        return given
+
+    Shelf.cut = cut  # type: ignore[method-assign]
 
 
 def does_not_accept() -> None:
@@ -140,6 +167,8 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "copies": copies,
     "ignores-the-token": ignores_the_token,
     "counts-what-is-late": counts_what_is_late,
+    "counts-late-pieces": counts_late_pieces,
+    "cuts-twice": cuts_twice,
     "does-not-accept": does_not_accept,
     "believes-stale-listings": believes_stale_listings,
 }

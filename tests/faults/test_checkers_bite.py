@@ -1,4 +1,4 @@
-"""The checks of the crash points find what is wrong with a wrong protocol, and nothing else."""
+"""The checks of crash points and storms find what is wrong with a wrong protocol, no more."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from pathlib import Path
 import pytest
 
 CRASH = [sys.executable, str(Path(__file__).with_name("crash.py"))]
+STORM = Path(__file__).with_name("wrong_storm.py")
 STEP = 60  # of some 400 points; a mutant needs no more
+
+
+def run(words: list[str], limit: float) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("FJD_", "PYTHON"))}
+    env["PYTHONPATH"] = str(Path(__file__).parents[2])
+    return subprocess.run(
+        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit
+    )
 
 
 def wrong(memory: Path, mutant: str) -> tuple[int, int, str]:
     """Let a mutant be killed here and there; return kills, bad runs, and what was said."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("FJD_", "PYTHON"))}
-    env["PYTHONPATH"] = str(Path(__file__).parents[2])
-    words = [*CRASH, "kill", str(memory), str(STEP), "0", mutant]
-    done = subprocess.run(
-        words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
-    )
+    done = run([*CRASH, "kill", str(memory), str(STEP), "0", mutant], limit=100)
     match = re.search(r"(\d+) kills, (\d+) runs with something wrong", done.stdout)
     assert match, done.stdout + done.stderr
     print(f"{mutant}: {match[0]}")
@@ -50,3 +55,20 @@ def test_mutants_are_found(memory: Path, mutant: str, complaint: str) -> None:
     _, found, said = wrong(memory, mutant)
     assert found > 0
     assert re.search(complaint, said), said
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    ("mutant", "complaint"),
+    [
+        ("none", r"\A\d+ kills"),
+        ("cuts-twice", r"task \d+ of list\d counts twice"),
+        ("counts-late-pieces", r"task \d+ of list\d counts twice"),
+    ],
+)
+def test_storms_find_wrong_lists(mutant: str, complaint: str) -> None:
+    """A storm of real processes finds a range that was cut twice, and late ends that count."""
+    done = run([sys.executable, str(STORM), mutant], limit=150)
+    print(done.stdout)
+    assert done.returncode == (mutant != "none"), done.stdout + done.stderr
+    assert re.search(complaint, done.stdout), done.stdout + done.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import Audit
+from bench.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from harness import FAST, Daemon, FjdEnv, usual_person, wait_until

@@ -1,0 +1,291 @@
+"""A storm: a project works through short tasks while everybody in it is killed and stopped.
+
+Four workers and two dispatchers that contend for the lease; a tenth of a second passes, on average,
+until one of them is killed or stopped for longer than its lease. Whoever died is started again.
+Half of them live under another host name, where only the heartbeat tells who is alive. Most tasks
+are those of lists, and run in pieces; the others are single jobs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Callable
+
+from bench.audit import Attempt, Audit, Findings, what_counts
+from bench.common import Bed, Failed
+from bench.daemon import Daemon, Role, running
+from fjd.spool.lists import submission
+from fjd.spool.lists.covered import Book, Covered, lines
+
+LEASE = 0.6  # s
+TIMINGS = {
+    "FJD_LEASE": str(LEASE),
+    "FJD_HEARTBEAT": str(LEASE / 5),
+    "FJD_POLL": str(LEASE / 10),
+    "FJD_NUDGE": str(LEASE / 3),
+}
+PAUSE = 0.1  # s between two faults, on average
+WORKERS, DISPATCHERS = 4, 2
+IN_LISTS = 0.85  # of all tasks
+BATCH = 60  # more tasks, if not enough happened to the first ones
+FEW = 30  # tasks left: a new batch, or an end without faults
+MANY = 150  # faults after which a slow machine may go on without, if that was enough
+MOST_STOPPED = 2  # at once, or nobody is left to do anything
+INSIDE, INSIDE_PIECES, LATE = 50, 10, 1  # kills and late records without which it counts not
+
+
+class Storm:
+    """One project with its daemons, and what is done to them.
+
+    Args:
+        change: called in each daemon's process before anything else, with its command's name.
+
+    Attributes:
+        kills, stops: how many there were.
+        hit: attempts that somebody was killed in.
+    """
+
+    def __init__(
+        self, bed: Bed, seed: int, change: Callable[[str], None] = lambda role: None
+    ) -> None:
+        self.bed, self.dice, self._change = bed, random.Random(seed), change
+        self.project = bed.project(f"storm{seed}")
+        self.notes, self.witness = f"{bed.path}/notes{seed}", f"{bed.path}/witness{seed}"
+        Path(self.notes).touch()
+        os.mkdir(self.witness)
+        bed.env["NOTES"] = self.notes
+        self.jobs: list[str] = []
+        self.lists: dict[str, int] = {}
+        self._keys: dict[str, str] = {}
+        self.hit: set[Attempt] = set()
+        self.kills = self.stops = 0
+        self._daemons: list[Daemon] = []
+        self._two_hosts = os.geteuid() == 0
+
+    # -- who is there -------------------------------------------------------------------------
+
+    def _daemon(self, name: str, number: int, *words: str) -> Daemon:
+        log = f"{self.bed.path}/{name}{number}.log"
+        host = "other" if number % 2 and self._two_hosts else ""
+        words = ("--project", self.project.name, *words)
+        return Daemon(self.bed, Role(name, words, host, log, self._prepare))
+
+    def _prepare(self, role: str) -> None:
+        _keep_progress(self.witness)
+        self._change(role)
+
+    def start(self) -> None:
+        """Start everybody."""
+        gc.collect()
+        gc.freeze()  # a fork copies no page for the sake of the collector
+        for number in range(DISPATCHERS):
+            words = ("--keep-running", "--retries", "1")
+            self._daemons.append(self._daemon("dispatcher", number, *words))
+        self._daemons += [self._daemon("worker", number) for number in range(WORKERS)]
+
+    def _reap(self) -> None:
+        """See who has ended; what a killed guardian leaves behind comes to us as well."""
+        while True:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for daemon in self._daemons:
+                daemon.alive &= daemon.pid != pid
+
+    def _keep_alive(self, now: float) -> None:
+        self._reap()
+        for daemon in self._daemons:
+            if daemon.stopped and now >= daemon.wake_at:
+                daemon.wake_up()
+            waits = daemon.role.name == "dispatcher" and now - daemon.born < LEASE / 2
+            if not daemon.alive and not waits:  # who found the lease taken tries again in a while
+                daemon.start()
+
+    # -- what there is to do ------------------------------------------------------------------
+
+    def submit(self, number: int) -> None:
+        """Submit so many tasks, most of them as a list."""
+        listed = int(number * IN_LISTS)
+        name = f"list{len(self.lists)}"
+        shelf = submission.submit(self.project, name, map(self._command, range(listed)))
+        self._keys[name], self.lists[name] = shelf.key, listed
+        self.jobs.append(name)
+        base = f"{self.bed.path}/staging"
+        os.makedirs(base, exist_ok=True)
+        for _ in range(number - listed):
+            self._submit_job(base)
+
+    def _command(self, task: int) -> bytes:
+        """Return a task of a list: a few last, and a few fail at their first attempt."""
+        sleep = ""
+        if task % 1000 == 10:
+            sleep = "; sleep 1.1"  # who waits behind it in its piece is given to somebody else
+        elif self.dice.random() < 0.02:
+            sleep = f"; sleep {self.dice.uniform(0.02, 0.1):.2f}"
+        end = '; test "$FJD_ATTEMPT" -gt 1' if task % 50 == 7 else ""
+        note = f'echo "$FJD_JOB $FJD_TASK $FJD_ATTEMPT $FJD_WORKER" >>"$NOTES"{sleep}{end}'
+        return note.encode("ascii")
+
+    def _submit_job(self, base: str) -> None:
+        """Queue a single job: a third of them fail at their first attempt."""
+        at = len(self.jobs)
+        name = f"t{at:05d}"
+        sleep = "" if self.dice.random() < 0.8 else f"; sleep {self.dice.uniform(0.02, 0.1):.2f}"
+        end = 'test "$FJD_ATTEMPT" -gt 1' if at % 3 == 0 else "true"
+        note = f'echo "$FJD_JOB $FJD_ATTEMPT" >>"$NOTES"{sleep}; {end}'
+        with open(f"{base}/{name}", "w", encoding="ascii") as file:
+            file.write(f"[control]\nexecutable: t() {{ {note}; }}; t\nretries: 2\n")
+        os.utime(f"{base}/{name}", (1e9, 1e9))  # older than its rename
+        os.rename(f"{base}/{name}", f"{self.project.jobqueue}/{name}")
+        self.jobs.append(name)
+
+    def left(self) -> int:
+        """Return how many tasks, and lists, have not ended."""
+        ends = (self.project.done, self.project.failed)
+        filed = sum(len(names) for end in ends for _, _, names in os.walk(end))
+        covered = 0
+        for name, key in self._keys.items():
+            covered += min(_covered(self.witness, key), self.lists[name])
+        return len(self.jobs) - filed + sum(self.lists.values()) - covered
+
+    # -- what is done to it -------------------------------------------------------------------
+
+    def enough(self) -> bool:
+        """Tell whether so much was hit that it counts as a storm."""
+        broken, late = Audit(self.project.root, ()).hits()
+        inside, pieces = self.inside(broken)
+        return inside >= INSIDE and pieces >= INSIDE_PIECES and late >= LATE
+
+    def inside(self, broken: Collection[Attempt]) -> tuple[int, int]:
+        """Return how many attempts ended by a kill, and how many of them in pieces.
+
+        Their processes were there when the kill came, and their records say that they were lost,
+        or broken off by a worker that had lost its guardian.
+        """
+        keys = set(self._keys.values())
+        hit = self.hit & set(broken)
+        return len(hit), sum(attempt.key in keys for attempt in hit)
+
+    def blow(self, until: float, limit: float) -> None:
+        """Kill and stop until enough was hit and little is left to do; then let it be done."""
+        due = counted = time.monotonic()
+        left, rough = len(self.jobs), True
+        while left:
+            now = time.monotonic()
+            if now > limit:
+                raise Failed(f"{left} of {len(self.jobs)} tasks are left when the time is over")
+            self._keep_alive(now)
+            if rough and now >= due:
+                due += self.dice.expovariate(1 / PAUSE)
+                self._strike()
+            if now >= counted:
+                left = self.left()
+                if rough and (left < FEW or self.kills + self.stops >= MANY):
+                    rough = now < until or not self.enough()
+                    if rough and left < FEW:
+                        self.submit(BATCH)
+                counted = time.monotonic() + 0.3
+            time.sleep(0.01)
+
+    def _strike(self) -> None:
+        """Do something bad to somebody, mostly to a worker with a task."""
+        name = "dispatcher" if self.dice.random() < 0.06 else "worker"
+        able = [d for d in self._daemons if d.role.name == name and d.alive and not d.stopped]
+        if not able:
+            return
+        self.dice.shuffle(able)
+        crews = [(daemon, daemon.pids()) for daemon in able]
+        # Who is between two tasks is hit as well, but only if nobody is in one.
+        daemon, pids = next((both for both in crews if running(both[1][2:])), crews[0])
+        stopped = sum(bool(d.stopped) for d in self._daemons)
+        if stopped < MOST_STOPPED and self.dice.random() < 0.3:
+            self.stops += 1
+            some = pids if self.dice.random() < 0.7 else pids[:2]
+            daemon.stop(some, LEASE * self.dice.uniform(1.3, 2.0))
+            return
+        self.kills += 1
+        self.hit |= running(pids[2:])
+        daemon.send(signal.SIGKILL, self.dice.choice((pids[:1], pids[:2], pids[1:2] or pids)))
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def calm(self) -> None:
+        """Let everybody end, and one last dispatcher tidy up."""
+        for daemon in self._daemons:
+            daemon.end()
+        self._wait(lambda: not any(daemon.alive for daemon in self._daemons))
+        last = self._daemon("dispatcher", 0, "--keep-running")
+        self._daemons.append(last)
+        self._wait(lambda: not any(map(os.listdir, self._places())))  # a lease later
+        last.end()
+        self._wait(lambda: not last.alive)
+
+    def _places(self) -> Sequence[str]:
+        project = self.project
+        return (project.jobpods, project.workers, project.workerqueue, project.lists)
+
+    def _wait(self, over: Callable[[], bool]) -> None:
+        until = time.monotonic() + 30.0
+        while not over():
+            if time.monotonic() > until:
+                there = [str(daemon.pids()) for daemon in self._daemons if daemon.alive]
+                entries = [found for place in self._places() for found in os.walk(place)]
+                raise Failed(f"not over within 30 s: processes {there}, entries {entries}")
+            time.sleep(0.01)
+            self._reap()
+
+    def twice(self) -> list[str]:
+        """Return which tasks of lists count twice, also while all are busy."""
+        return [
+            f"task {task} of {name} counts twice: {sorted(ways)}"
+            for name, key in self._keys.items()
+            for task, ways in what_counts(self.witness, key).items()
+            if len(ways) > 1
+        ]
+
+    def audit(self) -> Findings:
+        """Return what became of it all."""
+        notes = Path(self.notes).read_text().splitlines()
+        root = self.project.root
+        return Audit(root, self.jobs, (), notes, self.lists, self.witness).run()
+
+    def run(self, tasks: int, seconds: float, limit: float) -> Findings:
+        """Let it blow for at least so long, with more tasks if need be; then audit."""
+        began = time.monotonic()
+        self.start()
+        self.submit(tasks)
+        self.blow(began + seconds, began + limit)
+        self.calm()
+        return self.audit()
+
+
+def _keep_progress(witness: str) -> None:
+    """Let this process keep what counts of a list: the list's end removes its progress files."""
+    right = Book.__init__
+
+    def init(self: Book, directory: str, writer: str) -> None:
+        right(self, directory, writer)
+        path = f"{directory}/progress.{writer}"
+        name = f"{os.path.basename(directory)}.{writer}.{os.stat(path).st_ino}"
+        if not os.path.exists(f"{witness}/{name}"):
+            os.link(path, f"{witness}/{name}")
+
+    Book.__init__ = init  # type: ignore[method-assign]
+
+
+def _covered(witness: str, key: str) -> int:
+    """Return how many tasks of a list are folded."""
+    found = Covered()
+    for path in Path(witness).glob(f"{key}.*"):
+        for line in lines(str(path)):
+            found.add(line.lo, line.hi)
+    return found.count
