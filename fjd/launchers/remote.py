@@ -91,7 +91,9 @@ class Errands:
 def judge(host: Host, reply: Reply) -> Verdict:
     """Say what a reply means."""
     python = python_of(host)
-    remedy = f"install fjd there, or write `python: PATH` into {host.where or 'remote.conf'}"
+    remedy = "install fjd there, in the same place as here"
+    if host.where:
+        remedy = f"install fjd there, or write `python: PATH` into {host.where}"
     missing = _NO_MODULE.search(reply.err)
     if reply.exit in (126, 127):
         return Verdict([], [f"cannot run {python}; {remedy}"], False)

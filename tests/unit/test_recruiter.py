@@ -10,15 +10,17 @@ from typing import Optional
 
 import pytest
 
+from fjd.errors import NoWorkers
 from fjd.launchers import hiring
 from fjd.launchers.base import Order, Place, worker_argv
 from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.hiring import Batch, Hiring
 from fjd.launchers.remoteconf import Host
 from fjd.recruiter import recruiter, roster
+from fjd.recruiter.contexts import ContextHiring
 from fjd.recruiter.recruiter import Recruiter
 from fjd.scripts import fjd_recruiter
-from fjd.spool import crew
+from fjd.spool import contexts, crew
 from fjd.spool.crew import Card, Choice, Post
 from fjd.spool.names import RUN, Token, new_key
 from fjd.spool.project import Project
@@ -361,6 +363,78 @@ def test_roster(project: Project) -> None:
     assert all(0 <= (row.seen or 0) < 10 for row in rows.values())
     shown = json.loads(json.dumps(rows["node2-9-00000000"].as_json()))
     assert (shown["host"], shown["pid"], shown["runs"]) == ("node2", os.getpid(), ["job.conf"])
+
+
+class Party:
+    """A context on some hosts, with a fake launcher here and fake hosts elsewhere."""
+
+    def __init__(self, project: Project, hosts: Hosts, *named: tuple[str, int]) -> None:
+        self.said: list[str] = []
+        self.project = project
+        self.context = contexts.begin(project, "c", named, contexts.SSH)
+        self.hiring = ContextHiring(
+            project,
+            self.context,
+            self.said.append,
+            self.said.append,
+            cwd="/a b",
+            resources=("THINGS",),
+            launchers={"fake": Fake(project)},
+            transport=hosts,
+        )
+
+    def come_up(self, host: str, rank: int) -> Post:
+        """Announce a worker of another host."""
+        place = Place("c", rank, 0)
+        return announce(self.project, f"{host}-1-0000000{rank}", host, place=place)
+
+
+def test_hire_a_context(project: Project) -> None:
+    """This machine and others at once; who is down costs a line; remote.conf does not matter."""
+    conf(project, "node9")
+    hosts = Hosts(node2=HostError("it is down", "wake it"))
+    party = Party(project, hosts, ("localhost", 2), ("node2", 3), ("node3", 1))
+    party.come_up("node3", 2)
+    assert party.hiring.hire() == [
+        (0, "localhost", 2, 2, ""),
+        (1, "node2", 3, 0, "it is down; wake it"),
+        (2, "node3", 1, 1, ""),
+    ]
+    assert hosts.command("node3").endswith(
+        " --curdir '/a b' hire 1 --context c --engine 2 --env-resource THINGS"
+    )
+    assert [line for line in party.said if "node2" in line] == ["Host node2: it is down; wake it"]
+    assert "THINGS is not set here, and nothing of it can be shared" in party.said
+    assert party.hiring.active() == {0, 2}
+    assert not party.hiring.close()
+    assert contexts.everyone(project) == [party.context]
+
+
+def test_hire_a_context_of_dead_hosts(project: Project) -> None:
+    """Nobody came up: that is an error, and the context can be closed."""
+    down = HostError("it is down")
+    party = Party(project, Hosts(node2=down, node3=down), ("node2", 3), ("node3", 1))
+    with pytest.raises(NoWorkers, match='no worker came up in context "c"'):
+        party.hiring.hire()
+    assert party.said == ["Host node2: it is down", "Host node3: it is down"]
+    assert party.hiring.fire()
+    assert party.hiring.close()
+    assert contexts.everyone(project) == []
+
+
+def test_fire_a_context(project: Project) -> None:
+    """Hosts are asked by the names that the user gave them, and only those with workers."""
+    hosts = Hosts()
+    party = Party(project, hosts, ("far", 1), ("node2", 3), ("node3", 1))
+    post = party.come_up("node7", 0)
+    announce(project, "node3-2-00000000", "node3")
+    assert party.hiring.fire()
+    assert [name for name, _ in hosts.asked] == ["far"]
+    assert hosts.command("far").endswith(" fire --context c")
+    hosts.answers["far"] = HostError("it is down")
+    assert not party.hiring.fire(gently=True)
+    post.leave()
+    assert party.hiring.close()
 
 
 ROW = roster.Row("node1-3-5f0c12ab", "node1", "busy", ["a job.conf"], 3.0, 1.04, None)
