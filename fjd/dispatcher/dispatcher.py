@@ -17,12 +17,12 @@ from fjd.dispatcher.hosts import Bench, Hosts
 from fjd.dispatcher.lists import Lists
 from fjd.dispatcher.muster import Death, Member, Muster
 from fjd.dispatcher.progress import Count, Progress
+from fjd.dispatcher.removals import Removals
 from fjd.errors import NoWorkers
-from fjd.spool import burial, notice, outcomes, pods, records
+from fjd.spool import burial, notice, pods, records
 from fjd.spool.filing import Cabinet
 from fjd.spool.inbox import Inbox
 from fjd.spool.lease import Lease
-from fjd.spool.names import Token, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
 from fjd.system import bell
@@ -81,10 +81,12 @@ class Dispatcher:
         self._assigner = Assigner(
             project, lease, self._inbox, self._muster, self._hosts, self.totals, say
         )
+        self._removals = Removals(
+            lease, self._inbox, self._muster, self._cabinet, self.totals, self._note, say
+        )
         me, office = f"dispatcher-0-{lease.nonce}", lambda: lease.held(nudge=True)
         self._lists = Lists(project, me, self._note, manner.retries, office)
         self._crew_due = self._recount_due = self._nudge_due = 0.0
-        self._missing: dict[str, set[Token]] = {}
         self._told_benched: dict[str, Bench] = {}
         self._no_workers_since: Optional[float] = None
         self._told_no_workers = False
@@ -111,10 +113,10 @@ class Dispatcher:
             self._bury(now)
             active |= self._muster.mourning
         self._inbox.look(now, complete, nudge)
-        self._note_cancelled()
+        self._removals.from_queue()
         if recount:
             self._recount_due = now + _RECOUNT * self.timings.poll
-            self._recount()
+            self._removals.from_pods()
         if not self.totals.done + self.totals.failed:
             self._progress.show(self.count())
         if self._hosts.benched or self._told_benched:
@@ -201,50 +203,6 @@ class Dispatcher:
             return
         self._muster.buried(death.worker)
         self._say(f"{death.cause}; {back} job(s) went back into the queue")
-
-    def _recount(self) -> None:
-        """Find assignments that somebody removed by hand: gone from the pod in two looks."""
-        members = list(self._muster.members.values())
-        gone = [set(self._muster.recount(member, nudge=True)) for member in members]
-        # Once for all, and after the pods: what was committed meanwhile is there by now.
-        results = self._cabinet.results(nudge=True) if any(gone) else []
-        ended = {result.token for result in results}
-        for member, tokens in zip(members, gone):
-            missing = tokens - ended
-            again = missing & self._missing.get(member.worker, set())
-            self._missing[member.worker] = missing - again
-            for token in again:
-                member.take(token)
-            if again and self._lease.held(nudge=True):  # else whoever took over has them now
-                for token in again:
-                    self._removed(token, member)
-
-    def _removed(self, token: Token, member: Member) -> None:
-        ended = records.find(self.project, member.worker, token.key, token.attempt)
-        if ended is not None:
-            kind = ended["outcome"]
-            self._say(
-                f"{token.job} was removed while {member.worker} ran it; its end counts: {kind}"
-            )
-            self.totals.ended(kind)
-            return
-        self._cancelled(token.job, token, member.worker)
-
-    def _note_cancelled(self) -> None:
-        gone = self._inbox.cancelled
-        if gone and not self._lease.held(nudge=True):
-            gone.clear()  # whoever took over has them now
-        while gone:
-            job, token = submission(gone[0])
-            self._cancelled(job, token, "")
-            gone.pop(0)
-
-    def _cancelled(self, job: str, token: Optional[Token], worker: str) -> None:
-        record = burial.loss_record(token or Token(job), worker, "its file was removed")
-        self._note({**record, "job": job, "outcome": outcomes.CANCELLED})
-        self.totals.cancelled += 1
-        where = f" from the pod of {worker}" if worker else ""
-        self._say(f"{job} was removed{where} before it ran: cancelled")
 
     def _mind_workers(self, now: float) -> None:
         """Say so when there are jobs and nobody who could run them."""

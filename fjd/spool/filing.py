@@ -21,6 +21,12 @@ def _shards(path: str) -> list[str]:
     return sorted(name for name in names if name.isascii() and name.isdigit())
 
 
+def newest(place: str, number: int) -> list[str]:
+    """Return the directories in ``project.done`` or ``project.failed`` that were filled last."""
+    shards = sorted(map(int, _shards(place)))[-number:]
+    return [f"{place}/{shard:03d}" for shard in shards]
+
+
 class Shards:
     """One directory of shards (``000``, ``001``, ...); hands out the place for the next file."""
 

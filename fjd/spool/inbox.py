@@ -27,6 +27,7 @@ from typing import Callable, NamedTuple, Optional
 from fjd.spool.names import Token, is_job, new_key, submission
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.spool.whereabouts import Gone
 from fjd.system import files
 
 HELD = 60.0  # s after which a file counts as complete although somebody has it open for writing
@@ -71,10 +72,10 @@ class Waiting(NamedTuple):
 class _File:
     """A new file and what we know of it."""
 
-    __slots__ = ("changed", "complete", "order", "ready", "seen")
+    __slots__ = ("changed", "complete", "inode", "order", "ready", "seen")
 
-    def __init__(self, order: int) -> None:
-        self.order = order
+    def __init__(self, order: int, inode: int) -> None:
+        self.order, self.inode = order, inode
         self.complete = self.ready = False
         self.seen: Optional[tuple[int, int, int]] = None
         self.changed = 0.0
@@ -101,7 +102,7 @@ class Inbox:
         self._back_names: set[str] = set()
         self._count = 0
         self._not_before = 0.0
-        self.cancelled: list[str] = []  # vanished without our doing; the dispatcher tells
+        self.cancelled: list[Gone] = []  # vanished without our doing; the dispatcher tells
 
     def __len__(self) -> int:
         """How many jobs are queued, complete or not."""
@@ -145,39 +146,42 @@ class Inbox:
             self._back.append(Waiting(f"{self.project.requeue}/{name}", token))
         for name in self._back_names.difference(names):
             self._back_names.discard(name)
-            self.cancelled.append(name)
+            self.cancelled.append(Gone(name))
 
     def _look_new(self, now: float, nudge: bool) -> None:
         try:
-            names, strange = self._scan(nudge)
+            names, inodes, strange = self._scan(nudge)
         except FileNotFoundError:
             if not files.make_directory(self.project.jobqueue):
                 return  # RACE: it is back; the next look sees what is in it
-            names, strange = set(), {}
+            names, inodes, strange = set(), {}, {}
         for name in self._files.keys() - names:
-            del self._files[name]
-            self.cancelled.append(name)
+            self.cancelled.append(Gone(name, self._files.pop(name).inode))
         for name in sorted(names - self._files.keys(), key=natural):
             self._count += 1
-            self._files[name] = _File(self._count)
+            self._files[name] = _File(self._count, inodes[name])
             if name in strange:
                 heapq.heappush(self._ready, (self._count, name, strange[name]))
             else:
                 heapq.heappush(self._open, (now, self._count, name))
 
-    def _scan(self, nudge: bool) -> tuple[set[str], dict[str, str]]:
-        """Return what may be a job by its name, and why some of it cannot be one."""
+    def _scan(self, nudge: bool) -> tuple[set[str], dict[str, int], dict[str, str]]:
+        """Return what may be a job by its name; of what is new, inodes, and what cannot be one."""
         if nudge:
             os.utime(self.project.jobqueue)
         names: set[str] = set()
+        inodes: dict[str, int] = {}
         strange: dict[str, str] = {}
         with os.scandir(self.project.jobqueue) as entries:
             for entry in entries:
                 if is_job(entry.name):
                     names.add(entry.name)
-                    if entry.name not in self._files and not entry.is_file(follow_symlinks=False):
+                    if entry.name in self._files:
+                        continue
+                    inodes[entry.name] = entry.inode()
+                    if not entry.is_file(follow_symlinks=False):
                         strange[entry.name] = _what(entry)
-        return names, strange
+        return names, inodes, strange
 
     def _settle(self, now: float) -> None:
         """Move what is complete from ``_open`` to ``_ready``, oldest first, for a moment."""
