@@ -32,6 +32,7 @@ OTHERS = {
     "rejected": rf"{_TOKEN}\.why",
     "workerqueue|workers": rf"{_WORKER},\d+",
     "dispatcher": r"e\d+,[0-9a-f]{8},\d+",
+    "screenlogs|screenrcs": rf"{_WORKER}\.(log|rc)",
     "records": rf"({_WORKER}|dispatcher-[0-9a-f]{{8}})\.jsonl",
     "output": rf"{_WORKER}\.(out|err)",
     r"tmp/[A-Za-z0-9_-]+": r"\d+\.[0-9a-f]{8}\.\d+",

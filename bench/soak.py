@@ -16,11 +16,11 @@ from bench.common import Bed, Failed, main
 from bench.storm import INSIDE, INSIDE_PIECES, LATE, TIMINGS, Storm
 
 
-def soak(tasks: int, minutes: float, seed: int, limit: float) -> bool:
+def soak(tasks: int, minutes: float, seed: int, limit: float, hires: bool) -> bool:
     """One storm; print what became of it."""
     with Bed("", **TIMINGS) as bed:
         began = time.monotonic()
-        storm = Storm(bed, seed)
+        storm = Storm(bed, seed, hires)
         try:
             found = storm.run(tasks, 60 * minutes, limit or 60 * minutes + 600)
         except Failed:
@@ -37,11 +37,13 @@ def soak(tasks: int, minutes: float, seed: int, limit: float) -> bool:
         found.problems.append("too little happened: it does not count")
     for problem in found.problems[:20]:
         print(f"  {problem}")
+    kills = storm.kills + (storm.hiring.kills if storm.hiring else 0)
+    recruiters = f", {storm.hiring.recruiters} recruiters" if storm.hiring else ""
     times = os.times()
     cpu = times.user + times.system + times.children_user + times.children_system
     print(
-        f"seed {seed}: {found.tasks} tasks, {storm.kills} kills ({inside} inside an attempt,"
-        f" {pieces} of them inside a piece) and {storm.stops} stops in {seconds:.0f} s"
+        f"seed {seed}: {found.tasks} tasks, {kills} kills ({inside} inside an attempt,"
+        f" {pieces} of them inside a piece{recruiters}) and {storm.stops} stops in {seconds:.0f} s"
         f" ({cpu:.0f} s of CPU)\n"
         f"lost {found.lost}, counted twice {found.twice}, late records {found.late},"
         f" attempts spent {found.attempts}, {found.losses} of them with their worker,"
@@ -57,5 +59,7 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=10.0, help="go on at least so long")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--limit", type=float, default=0.0, help="give up after so many seconds")
+    options.add_argument("--hire", action="store_true", help="kill recruiters as well")
     given = options.parse_args()
-    sys.exit(main(lambda: soak(given.tasks, given.minutes, given.seed, given.limit)))
+    size = (given.tasks, given.minutes, given.seed, given.limit)
+    sys.exit(main(lambda: soak(*size, given.hire)))

@@ -3,7 +3,8 @@
 Four workers and two dispatchers that contend for the lease; a tenth of a second passes, on average,
 until one of them is killed or stopped for longer than its lease. Whoever died is started again.
 Half of them live under another host name, where only the heartbeat tells who is alive. Most tasks
-are those of lists, and run in pieces; the others are single jobs.
+are those of lists, and run in pieces; the others are single jobs. On request recruiters hire more
+workers meanwhile, and are killed in the middle of it, as are those whom they hired.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import random
 import signal
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
 from bench.audit import Attempt, Audit, Findings, what_counts
 from bench.common import Bed, Failed
 from bench.daemon import Daemon, Role, running
+from bench.hiring import Hiring
 from fjd.spool.lists import submission
 from fjd.spool.lists.covered import Book, Covered, lines
 
@@ -33,7 +36,7 @@ TIMINGS = {
 PAUSE = 0.1  # s between two faults, on average
 WORKERS, DISPATCHERS = 4, 2
 IN_LISTS = 0.85  # of all tasks
-BATCH = 60  # more tasks, if not enough happened to the first ones
+BATCH = 200  # more tasks, if not enough happened to the first ones, or time is left
 FEW = 30  # tasks left: a new batch, or an end without faults
 MANY = 150  # faults after which a slow machine may go on without, if that was enough
 MOST_STOPPED = 2  # at once, or nobody is left to do anything
@@ -44,15 +47,21 @@ class Storm:
     """One project with its daemons, and what is done to them.
 
     Args:
+        hires: whether there are recruiters as well.
         change: called in each daemon's process before anything else, with its command's name.
 
     Attributes:
         kills, stops: how many there were.
+        hiring: the recruiters, if there are any.
         hit: attempts that somebody was killed in.
     """
 
     def __init__(
-        self, bed: Bed, seed: int, change: Callable[[str], None] = lambda role: None
+        self,
+        bed: Bed,
+        seed: int,
+        hires: bool = False,
+        change: Callable[[str], None] = lambda role: None,
     ) -> None:
         self.bed, self.dice, self._change = bed, random.Random(seed), change
         self.project = bed.project(f"storm{seed}")
@@ -63,8 +72,11 @@ class Storm:
         self.jobs: list[str] = []
         self.lists: dict[str, int] = {}
         self._keys: dict[str, str] = {}
+        self._open: list[str] = []  # lists of which tasks are left
         self.hit: set[Attempt] = set()
         self.kills = self.stops = 0
+        recruit = partial(self._daemon, "recruiter", 0)
+        self.hiring = Hiring(self.project, self.dice, recruit) if hires else None
         self._daemons: list[Daemon] = []
         self._two_hosts = os.geteuid() == 0
 
@@ -98,8 +110,14 @@ class Storm:
                 return
             if not pid:
                 return
-            for daemon in self._daemons:
+            for daemon in [*self._daemons, *self._passing]:
                 daemon.alive &= daemon.pid != pid
+
+    @property
+    def _passing(self) -> list[Daemon]:
+        """Recruiters that run: nobody starts them again."""
+        last = self.hiring.last if self.hiring else None
+        return [last] if last and last.alive else []
 
     def _keep_alive(self, now: float) -> None:
         self._reap()
@@ -119,6 +137,7 @@ class Storm:
         shelf = submission.submit(self.project, name, map(self._command, range(listed)))
         self._keys[name], self.lists[name] = shelf.key, listed
         self.jobs.append(name)
+        self._open.append(name)
         base = f"{self.bed.path}/staging"
         os.makedirs(base, exist_ok=True)
         for _ in range(number - listed):
@@ -152,10 +171,11 @@ class Storm:
         """Return how many tasks, and lists, have not ended."""
         ends = (self.project.done, self.project.failed)
         filed = sum(len(names) for end in ends for _, _, names in os.walk(end))
-        covered = 0
-        for name, key in self._keys.items():
-            covered += min(_covered(self.witness, key), self.lists[name])
-        return len(self.jobs) - filed + sum(self.lists.values()) - covered
+        there = {
+            name: self.lists[name] - _covered(self.witness, self._keys[name]) for name in self._open
+        }
+        self._open = [name for name, left in there.items() if left > 0]
+        return len(self.jobs) - filed + sum(there.values())
 
     # -- what is done to it -------------------------------------------------------------------
 
@@ -187,12 +207,15 @@ class Storm:
             if rough and now >= due:
                 due += self.dice.expovariate(1 / PAUSE)
                 self._strike()
+            if rough and self.hiring:
+                self.hiring.tick(now)
             if now >= counted:
                 left = self.left()
                 if rough and (left < FEW or self.kills + self.stops >= MANY):
                     rough = now < until or not self.enough()
                     if rough and left < FEW:
                         self.submit(BATCH)
+                        left += BATCH
                 counted = time.monotonic() + 0.3
             time.sleep(0.01)
 
@@ -223,6 +246,10 @@ class Storm:
         for daemon in self._daemons:
             daemon.end()
         self._wait(lambda: not any(daemon.alive for daemon in self._daemons))
+        if self.hiring:
+            self._wait(lambda: not self._passing)
+            recruiter = self.hiring.fire()
+            self._wait(lambda: not recruiter.alive)
         last = self._daemon("dispatcher", 0, "--keep-running")
         self._daemons.append(last)
         self._wait(lambda: not any(map(os.listdir, self._places())))  # a lease later

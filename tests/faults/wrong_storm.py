@@ -67,7 +67,7 @@ def blow(storm: Storm) -> list[str]:
 
 if __name__ == "__main__":
     with Bed("", **TIMINGS) as bed:
-        found = Storm(bed, 1, change(sys.argv[1]))
+        found = Storm(bed, 1, change=change(sys.argv[1]))
         found.start()
         found.submit(TASKS)
         problems = blow(found)
