@@ -194,8 +194,7 @@ class Audit:
         counted = [r for r in ends if (r["attempt"], r["worker"]) == (attempt, fields["worker"])]
         if len(counted) != 1:
             self.problems.append(f"{job} has {len(counted)} records that count: {counted}")
-        elif _code(counted[0]) != code and not (code == "lost" and counted[0].get("returned")):
-            # (An attempt that ended with its worker's guardian is recorded as stopped.)
+        elif _code(counted[0]) != code:
             self.problems.append(f"{job} is filed as {code}, and its record is {counted[0]}")
         if {r["attempt"] for r in ends} != set(range(1, attempt + 1)):
             numbers = sorted(r["attempt"] for r in ends)
