@@ -85,7 +85,8 @@ def move(source: str, target: str) -> bool:
         DiskFull: there is no room for the name; the file is still at ``source``.
         FileNotFoundError: the target's directory is gone; the file is still at ``source``.
         OSError: what no retry can mend (permissions, another file system), or what was still so
-            after ``PATIENCE``; the file is still at ``source``.
+            after ``PATIENCE``; the file is still at ``source``. One of ``TRANSIENT`` if the file
+            server lists the name and denies it: it will come to itself.
     """
     pause, waited = 0.01, 0.0
     while True:
@@ -95,8 +96,9 @@ def move(source: str, target: str) -> bool:
         except OSError as error:
             if error.errno in FULL:
                 raise full(error, target) from error
-            if error.errno not in _HINTS or waited >= PATIENCE:
+            if error.errno not in _HINTS:
                 raise
+            failure = error
         there = listing(os.path.dirname(target), nudge=True)
         if there is not None and os.path.basename(target) in there:
             return True  # the reply was lost, the rename was not
@@ -105,6 +107,10 @@ def move(source: str, target: str) -> bool:
             return False  # RACE: somebody else moved it first
         if there is None:
             raise FileNotFoundError(errno.ENOENT, "no such directory", os.path.dirname(target))
+        if waited >= PATIENCE:
+            if failure.errno != errno.ENOENT:
+                raise failure
+            raise OSError(errno.ESTALE, "is listed, and cannot be moved", source) from failure
         time.sleep(pause)
         waited += pause
         pause = min(2 * pause, _PAUSE_MAX)

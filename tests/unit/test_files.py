@@ -188,6 +188,44 @@ def test_pauses_grow_and_end(pair: tuple[str, str], monkeypatch: pytest.MonkeyPa
     assert os.path.exists(pair[0])
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOENT, errno.ESTALE), (errno.EIO, errno.EIO), (errno.EPERM,) * 2]
+)
+def test_never_true(pair: tuple[str, str], faults: Faults, number: int, said: int) -> None:
+    """What is listed and denied for ever is a file server in trouble; other errors stay."""
+    faults("rename", *[number] * 100)
+    with pytest.raises(OSError, match=os.strerror(number) if number == said else "is listed") as e:
+        files.move(*pair)
+    assert e.value.errno == said
+    assert at(pair[0])
+
+
+def test_a_listing_that_stays_old(
+    pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch, faults: Faults
+) -> None:
+    """Who is shown a name that is gone, however often he looks, waits for the file server."""
+    faults("rename")
+    os.unlink(pair[0])
+    monkeypatch.setattr(
+        files,
+        "listing",
+        lambda path, nudge: [os.path.basename(pair[0])][: path == os.path.dirname(pair[0])],
+    )
+    with pytest.raises(OSError, match="is listed, and cannot be moved") as failure:
+        files.move(*pair)
+    assert failure.value.errno in files.TRANSIENT
+
+
+def test_the_last_reply_is_lost(
+    pair: tuple[str, str], faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the last try is judged by what is listed."""
+    monkeypatch.setattr(files, "PATIENCE", 0.01)
+    rename = faults("rename", errno.ENOENT, after(errno.ENOENT), errno.EBADF)
+    assert files.move(*pair) is True
+    assert rename.count == 2
+
+
 def test_listing(home: str, faults: Faults) -> None:
     """A listing is the names, or None without a directory; failing is neither."""
     Path(home, "a").touch()
