@@ -85,7 +85,7 @@ class Dispatcher:
             lease, self._inbox, self._muster, self._cabinet, self.totals, self._note, say
         )
         me, office = f"dispatcher-0-{lease.nonce}", lambda: lease.held(nudge=True)
-        self._lists = Lists(project, me, self._note, manner.retries, office)
+        self._lists = Lists(project, me, self._note, office, manner.retries, self._hosts, clock)
         self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._told_benched: dict[str, Bench] = {}
         self._no_workers_since: Optional[float] = None
@@ -137,11 +137,10 @@ class Dispatcher:
         active = self._lists.look(nudge, recount) > 0
         if self.draining or not self._lists.works:
             return active
-        members = {m.worker: m for m in self._muster.present() if m.host not in self._hosts.benched}
-        for worker in self._lists.feed(list(members)):
+        for member in self._lists.feed(list(self._muster.present())):
             active = True
-            if members[worker].bell:
-                bell.ring(members[worker].bell)
+            if member.bell:
+                bell.ring(member.bell)
         return active
 
     @property
@@ -162,11 +161,12 @@ class Dispatcher:
         self._filer.file_all(now, nudge=True)
         self._muster.look(now, nudge=True)
         self._inbox.look(now, set(), nudge=True)
+        self._lists.look(nudge=True)
         return not self._busy()
 
     def _busy(self) -> bool:
         queued = not self.draining and (len(self._inbox) or self._lists.works)
-        return bool(queued or self._in_hand() or self._muster.strays())
+        return bool(queued or self._in_hand() or self._lists.in_hand or self._muster.strays())
 
     def _in_hand(self) -> int:
         return sum(len(member.hand) for member in self._muster.members.values())
@@ -231,6 +231,7 @@ class Dispatcher:
 
     def _withdraw(self, member: Member) -> None:
         """Take back what a worker has not accepted."""
+        self._lists.withdraw(member.worker)
         for token, accepted in list(member.hand.items()):
             if accepted:
                 continue

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from fjd.dispatcher.work import Work
+from fjd.dispatcher.blame import Blame
+from fjd.dispatcher.hosts import Hosts
+from fjd.dispatcher.muster import Member
+from fjd.dispatcher.work import MOST, Office, Work
 from fjd.errors import JobFileError
 from fjd.spool.lists import taking
 from fjd.spool.lists.names import Assigned
@@ -22,8 +27,10 @@ class Lists:
     Args:
         me: this dispatcher, in the form of a worker's name; for progress files and results.
         note: takes the record of an attempt that ended with its worker.
-        retries: further attempts of a task after a failure.
         in_office: whether this dispatcher still holds the lease.
+        retries: further attempts of a task after a failure.
+        hosts: what is known of the hosts, also from single jobs.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -31,54 +38,81 @@ class Lists:
         project: Project,
         me: str,
         note: Callable[[Record], None],
+        in_office: Callable[[], bool],
         retries: int,
-        in_office: Callable[[], bool] = lambda: True,
+        hosts: Hosts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._in_office = in_office
-        self.project, self._me, self._note, self._retries = project, me, note, retries
+        self.project, self._retries = project, retries
+        self._office = Office(me, note, in_office)
+        self._hosts, self._clock = hosts, clock
         self.works: dict[str, Work] = {}
         self._hands: dict[str, set[str]] = {}  # births of the pieces in each pod
+        self._present: set[str] = set()
 
     def look(self, nudge: bool = False, recount: bool = False) -> int:
         """Look after every list; return how many tasks have ended.
 
-        ``recount``: forget what we believe to lie in the pods.
+        ``recount``: look as well into all pods of which we know something.
         """
         ended = 0
-        there = keys(self.project)
+        there = keys(self.project, nudge)
         if recount:
+            known = [worker for worker, hand in self._hands.items() if hand]
             self._hands.clear()
+            for worker in known:
+                self._hand(worker)
         for key in there:
-            if key not in self.works:
-                shelf = Shelf(self.project, key)
-                self.works[key] = Work(shelf, self._me, self._note, self._retries, self._in_office)
-            work = self.works[key]
+            work = self.works.get(key)
+            if work is None:
+                blame = Blame(self._hosts, key, self._retries, self._clock)
+                work = self.works[key] = Work(Shelf(self.project, key), self._office, blame)
+            work.blame.present = self._present
             try:
                 ended += len(work.look(nudge, recount))
-            except JobFileError:
-                self._stop(work)
+            except JobFileError as error:
+                work.stop(error)
             for worker, birth in work.back:
                 self._hands.get(worker, set()).discard(birth)
         for key in [key for key, work in self.works.items() if key not in there or work.ended]:
-            self.works.pop(key).close()
+            work = self.works.pop(key)
+            work.close()
+            if not work.ended:
+                work.vanished()
         return ended
 
-    def feed(self, workers: Sequence[str]) -> list[str]:
+    def feed(self, crew: Sequence[Member]) -> list[Member]:
         """Let everybody have enough; return who had nothing before."""
+        self._present = {member.host for member in crew}
         if not self.works:
             return []
         hungry = []
         for depth in range(1, _DEPTH + 1):
-            for worker in workers:
-                if len(self._hand(worker)) >= depth:
+            for member in crew:
+                if len(self._hand(member.worker)) >= depth or not self._may_work(member, crew):
                     continue
                 try:
-                    given = self.give(worker, len(workers))
+                    given = self.give(member.worker, member.host, len(crew))
                 except FileNotFoundError:
                     continue  # it is taking its pod down
                 if given is not None and depth == 1:
-                    hungry.append(worker)
+                    hungry.append(member)
         return hungry
+
+    def _may_work(self, member: Member, crew: Sequence[Member]) -> bool:
+        if not self._hosts.benched:
+            return True
+        in_hand = Counter[str]()
+        for other in crew:
+            in_hand[other.host] += len(other.hand) + len(self._hand(other.worker))
+        host, now = member.host, self._clock()
+        return self._hosts.may_work(host, in_hand[host], self._present, now)
+
+    def withdraw(self, worker: str) -> None:
+        """Take back what a worker has not accepted."""
+        for item in taking.held(self.project, worker, nudge=True) if self._hand(worker) else ():
+            if not item.accepted and Shelf(self.project, item.key).withdraw(worker, item.piece):
+                self._hand(worker).discard(item.piece.birth)
 
     def _hand(self, worker: str) -> set[str]:
         if worker not in self._hands:
@@ -91,26 +125,24 @@ class Lists:
         """How many pieces lie in pods, as far as we know."""
         return sum(map(len, self._hands.values()))
 
-    def give(self, worker: str, crew: int) -> Optional[Assigned]:
+    def give(self, worker: str, host: str, crew: int) -> Optional[Assigned]:
         """Let a worker have a piece of some list; ``crew``: how many share it.
+
+        A host that is to prove itself gets one task.
 
         Raises FileNotFoundError if the worker has taken its pod down.
         """
+        most = 1 if host in self._hosts.benched else MOST
         for key, work in self.works.items():
             try:
-                piece = work.give(worker, crew)
-            except JobFileError:
-                self._stop(work)
+                piece = work.give(worker, host, crew, most)
+            except JobFileError as error:
+                work.stop(error)
                 continue
             if piece is not None:
                 self._hand(worker).add(piece.birth)
                 return Assigned(key, piece, False)
         return None
-
-    def _stop(self, work: Work) -> None:
-        """A line of the list cannot be run: nothing behind it is."""
-        if work.mark is not None and not work.mark.end:
-            work.shelf.stop(work.mark)
 
     def close(self) -> None:
         """Leave nothing open."""

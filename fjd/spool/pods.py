@@ -49,9 +49,9 @@ def _held(names: Iterable[str]) -> list[Held]:
     return held
 
 
-def everyone(project: Project) -> list[str]:
+def everyone(project: Project, nudge: bool = False) -> list[str]:
     """Return whose pods there are, the living's and the dead's."""
-    return [name for name in files.listing(project.jobpods) or () if is_pod(name)]
+    return [name for name in files.listing(project.jobpods, nudge) or () if is_pod(name)]
 
 
 def assign(project: Project, source: str, token: Token, worker: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, NamedTuple, Optional
 
-from fjd.spool.lists import content
+from fjd.spool.lists import content, taking
 from fjd.spool.lists.content import Task
 from fjd.spool.lists.names import BACK, END, TORN, Assigned, Piece
 from fjd.spool.lists.shelf import LARGEST, Shelf
@@ -81,6 +81,7 @@ class _Run:
         self._shelf, self._worker, self._insist = Shelf(project, held.key), worker, insist
         self._piece: Piece = held.piece
         self._now = held.piece.lo
+        self._gone = False  # taken from us while we ran it
         self.again: Callable[[], bool] = lambda: False
         self._content: Optional[content.Content] = None
         self._records = project.record_file(worker)
@@ -93,15 +94,14 @@ class _Run:
     ) -> bool:
         try:
             path = self._shelf.in_pod(self._worker, self._piece, True)
-            data = self._insist(lambda: files.read(path, LARGEST))
-            self._content = content.decode(data)
+            self._content = content.decode(self._insist(lambda: _read(path)))
             tasks = self._content.of(self._piece)
         except content.Torn:
             return self._end(TORN, 0, self._piece.lo)
         except FileNotFoundError:
             return False  # RACE: it was taken as soon as we had it
         at, first, why = os.path.getsize(self._records), self._piece.lo, END
-        while self._now < self._piece.hi and not should_stop():
+        while self._now < self._piece.hi and not self._gone and not should_stop():
             number = self._piece.number(self._now)
             turn = Turn(self._shelf.key, self._now, number, tasks[self._now - first])
             record = execute(turn, self._split)
@@ -125,8 +125,13 @@ class _Run:
         try:
             short = self._shelf.split(self._worker, self._piece, behind, data)
         except (files.DiskFull, OSError):
-            return  # they stay behind it
-        if short is not None:
+            # It may have been decided before something went wrong: then they are not ours any more.
+            held = self._insist(lambda: taking.held(self._shelf.project, self._worker, nudge=True))
+            same = [item.piece for item in held if item.piece.birth == self._piece.birth]
+            short = same[0] if same else None
+        if short is None:
+            self._gone = True  # somebody else has them now, and perhaps begins with them
+        else:
             self._piece = short
 
     @property
@@ -145,5 +150,17 @@ class _Run:
         try:
             won: bool = self._insist(lambda: self._shelf.end(self._worker, self._piece, why, at, k))
         except FileNotFoundError:
-            return False  # the user removed the whole list
+            # The user removed the whole list: nobody can have it, and we need not see it again.
+            files.remove(self._shelf.in_pod(self._worker, self._piece, True))
+            return False
         return won
+
+
+def _read(path: str) -> bytes:
+    """Return a piece's content; whatever keeps us from reading it, the dispatcher can mend."""
+    try:
+        return files.read(path, LARGEST)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in files.TRANSIENT:
+            raise
+        raise content.Torn(str(error)) from None

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 
+from fjd.dispatcher.hosts import Hosts
 from fjd.dispatcher.lists import Lists
+from fjd.dispatcher.muster import Member
 from fjd.spool import burial, names, records
 from fjd.spool.burial import loss_record
+from fjd.spool.crew import Sighting
 from fjd.spool.lists import afterwards, content, covered, ends, shelf, submission, taking
 from fjd.spool.lists.content import Task
 from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Kept, Mark, Piece
@@ -90,7 +93,13 @@ def lists(project: Project, retries: int = 0, notes: Optional[list[Record]] = No
     """Return a new dispatcher's lists."""
     me = names.new_worker("dispatcher", 0)
     note = notes.append if notes is not None else lambda _: None
-    return Lists(project, me, note, retries)
+    return Lists(project, me, note, lambda: True, retries, Hosts(lambda _: None), lambda: 0.0)
+
+
+def feed(desk: Lists, worker: Worker) -> None:
+    """Let one worker have what it can take."""
+    sighting = Sighting(worker.id, 0, "workerqueue")
+    desk.feed([Member(sighting, None, 0.0)])
 
 
 def work_off(project: Project, desk: Lists, crew: list[Worker]) -> None:
@@ -100,7 +109,7 @@ def work_off(project: Project, desk: Lists, crew: list[Worker]) -> None:
         if not shelf.keys(project):
             return
         for worker in crew:
-            desk.give(worker.id, len(crew))
+            desk.give(worker.id, "host", len(crew))
             worker.work()
     pytest.fail(f"it does not end: {os.listdir(project.lists)}")
 
@@ -288,7 +297,7 @@ def test_fifth_crash(project: Project, ledgers: Ledgers) -> None:
     for _ in range(30):
         worker = Worker(project, lambda turn: "crash" if turn.number == 4 else "ok")
         desk.look()
-        while desk.give(worker.id, 1):
+        while desk.give(worker.id, "host", 1):
             pass
         try:
             worker.work()
@@ -391,7 +400,7 @@ def test_stop(project: Project) -> None:
     desk = lists(project)
     desk.look()
     other = Worker(project)
-    desk.give(other.id, 1)
+    desk.give(other.id, "host", 1)
     assert place.withdraw(other.id, other.pod()[0].piece)
     mark = place.look().mark
     assert mark is not None
@@ -407,7 +416,7 @@ def test_removed(project: Project) -> None:
     place, _ = cut_one(project, worker.id, 3)
     desk = lists(project)
     desk.look()
-    assert desk.give(other.id, 1)
+    assert desk.give(other.id, "host", 1)
     mark = place.look().mark
     os.unlink(place.place(mark))
     worker.work()
@@ -428,7 +437,7 @@ def test_piece_removed(project: Project) -> None:
         desk.look(nudge=True, recount=True)
         if not shelf.keys(project):
             break
-        desk.feed([other.id])
+        feed(desk, other)
         other.work()
     assert [n for n, _ in sorted(other.begun)] == list(range(3, TASKS))
     assert [(r["task"], r["outcome"]) for r in notes] == [(n, "cancelled") for n in range(3)]
@@ -446,7 +455,7 @@ def test_somebody_else_folded(project: Project, ledgers: Ledgers) -> None:
         desk.look(nudge=True, recount=True)
         if not shelf.keys(project):
             break
-        desk.feed([worker.id])
+        feed(desk, worker)
         worker.work()
     assert {end for _, _, end in ledgers.counted().values()} == {"ok"}
     assert len(ledgers.counted()) == TASKS
@@ -461,7 +470,7 @@ def test_restart_with_other_sizes(project: Project, ledgers: Ledgers) -> None:
         desk.look()
         for work in desk.works.values():
             work.mean = seconds
-        desk.give(worker.id, 1)
+        desk.give(worker.id, "host", 1)
     work_off(project, lists(project), [worker])
     assert sorted(n for n, _ in worker.begun) == list(range(40))
     assert len(ledgers.counted()) == 40
@@ -544,7 +553,7 @@ def story(project: Project, seed: int, begun: list[tuple[int, int, str]]) -> Ite
             if not shelf.keys(project):
                 break
             for worker in crew:
-                desk.give(worker.id, 2)
+                desk.give(worker.id, "host", 2)
         except Crash:
             desk = lists(project, 2)
         for number, worker in enumerate(crew):

@@ -64,17 +64,24 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           says whose birth it is; the next one who cuts delivers it.
     skip      dispatcher  (a barrier's number) write it to the progress, sync, deliver, rename the
                           mark. Between: a range above the mark in the progress; said again.
-    assign    dispatcher  rename P -> jobpods/W/. Withdraw, reassign: the same back, or across.
+    assign    dispatcher  rename P -> jobpods/W/. Withdraw, reassign: the same back, or across. What
+                          failed goes to another host first; ``f`` is one less if that was the fault
+                          of a host that eats tasks.
+    part      dispatcher  (a waiting piece, of which a host that is to prove itself gets one task)
+                          create P,new for those behind; rename P -> shorter, b<birth> [decides];
+                          deliver.
     accept    worker      rename -> ,run; only then is it read and started.
     run       worker      per task: spawn, wait, one write of its record; then the next. Nothing
                           of the spool is touched between two tasks.
     split     worker      (a task lasts, others wait behind it) create P,new for those behind;
                           rename its own ,run -> shorter, b<birth> [decides]; deliver. Gone
-                          meanwhile: it is late, and the file void.
+                          meanwhile: it is late, the file void, and no further task is begun. After
+                          an error its own name in the pod tells whether that was decided.
     end       worker      sync the records, rename ,run -> P,end,W,o,k (fired: ``back``, and k is
                           the task that it broke off). Nothing left in the pod: it is late.
     take      who buries  rename ,run -> P,<why>,W. From here on its worker can end nothing.
-    judge     dispatcher  (after take) read the records, first missing one is k; deliver; rename
+    judge     dispatcher  (after take) read the records, first missing one is k; record its loss
+                          unless somebody has; deliver; rename
                           -> ...,o,k [decides]. A worker that still runs writes more: beyond k,
                           so late. Two who judge: one limit holds. The fifth crash of the task at k:
                           ``lost``, k counts as ended.
@@ -86,7 +93,8 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           same words. Only what is final may be folded.
     retry     dispatcher  (the failed tasks t..u-1, all below t folded and synced) create P,new for
                           t..u-1 with the next attempt; rename the judged one to begin at u,
-                          b<birth> [decides]; deliver. Of a torn piece, all tasks so.
+                          b<birth> [decides]; deliver. Of a torn piece, all tasks so; and if the
+                          list has them no more, they are called off.
     go on     dispatcher  (judged, folded up to k and synced, something left) rename -> P, waiting,
                           beginning at k (the next attempt of that task), with the crash count.
     stop      dispatcher  rename the mark -> ,stop. Nobody cuts any more; what waits is folded as
@@ -97,5 +105,8 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           done again from its name.
 
 A list whose token is gone while other files stand in its directory was removed by the user: it is
-treated as stopped. The number of files: pieces in pods and in hand, never one per task.
+treated as stopped, and that is recorded. If its whole directory is gone, what waits in pods is
+unlinked, and what runs when it has ended.
+
+The number of files: pieces in pods and in hand, never one per task.
 """

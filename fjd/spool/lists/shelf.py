@@ -8,6 +8,7 @@ through us, None (or False) if somebody was faster.
 
 from typing import NamedTuple, Optional
 
+from fjd.spool.lists import content
 from fjd.spool.lists.names import NOBODY, OFF, STOP, Assigned, Kept, Mark, Piece, new_birth
 from fjd.spool.names import RUN, Token
 from fjd.spool.project import Project
@@ -29,10 +30,16 @@ class Look(NamedTuple):
     kept: list[Kept]
     others: list[str]
 
+    @property
+    def bearers(self) -> set[str]:
+        """Return whom those who lie here have borne: what is unborn elsewhere, or else void."""
+        found = {kept.piece.bore for kept in self.kept if not kept.unborn}
+        return found | {self.mark.bore} if self.mark else found
 
-def keys(project: Project) -> list[str]:
+
+def keys(project: Project, nudge: bool = False) -> list[str]:
     """Return which lists are being worked off."""
-    names = files.listing(project.lists) or ()
+    names = files.listing(project.lists, nudge) or ()
     return sorted(name for name in names if Token.parse(f"{name},s0,a1"))
 
 
@@ -54,6 +61,7 @@ class Shelf:
     def __init__(self, project: Project, key: str) -> None:
         self.project, self.key = project, key
         self.path = f"{project.lists}/{key}"
+        self._delivered: set[str] = set()  # births of ours that nobody needs to look for
 
     def look(self, nudge: bool = False) -> Look:
         """See what is there; nothing at all if there is no such list."""
@@ -85,14 +93,17 @@ class Shelf:
 
     def deliver(self, bore: str) -> bool:
         """Unborn -> waiting, if that child still lies here. Every step over ``b`` begins so."""
-        if bore:
+        if bore and bore not in self._delivered:
             for kept in self.look(nudge=True).kept:
                 if kept.unborn and kept.piece.birth == bore:
                     return self._deliver(kept.piece, self.place(Kept(kept.piece)))
+        self._delivered.discard(bore)
         return False
 
     def _deliver(self, child: Piece, target: str) -> bool:
-        return files.move(self.place(Kept(child, unborn=True)), target)
+        won = files.move(self.place(Kept(child, unborn=True)), target)
+        self._delivered.add(child.birth)  # by us, or by who was faster
+        return won
 
     def _prepare(self, child: Piece, data: bytes) -> None:
         """Write a child that is no token yet."""
@@ -132,12 +143,27 @@ class Shelf:
 
     # -- pods, the dispatcher's side ----------------------------------------------------------
 
-    def assign(self, piece: Piece, worker: str) -> Optional[Piece]:
-        """Waiting -> assigned. Raises FileNotFoundError if the pod is gone."""
+    def assign(self, piece: Piece, worker: str, forgiven: int = 0) -> Optional[Piece]:
+        """Waiting -> assigned. Raises FileNotFoundError if the pod is gone.
+
+        ``forgiven``: how many of its failures are not counted any more.
+        """
         self.deliver(piece.bore)
-        new = piece._replace(serial=piece.serial + 1, bore="")
+        failures = max(0, piece.failures - forgiven)
+        new = piece._replace(serial=piece.serial + 1, failures=failures, bore="")
         source, target = self.place(Kept(piece)), self.in_pod(worker, new, False)
         return new if files.move(source, target) else None
+
+    def part(self, piece: Piece, at: int) -> Optional[Piece]:
+        """Waiting -> two that wait; return the one below ``at``, which is in the piece.
+
+        None: somebody else was faster. Raises Torn if what is written does not hold its tasks.
+        """
+        written = content.decode(self.content(Kept(piece)))
+        child = piece.child(at, piece.hi, piece.attempt, piece.failures)
+        data = content.encode(at, written.part(at, piece.hi), written.common)
+        left = self.bear(Kept(piece), Kept(piece._replace(hi=at)), child, data)
+        return left.piece if left else None
 
     def withdraw(self, worker: str, piece: Piece) -> Optional[Piece]:
         """Assigned -> waiting, unless it has just been accepted."""
@@ -194,21 +220,24 @@ class Shelf:
 
     # -- afterwards ---------------------------------------------------------------------------
 
-    def step(self, old: Kept, new: Kept) -> bool:
+    def step(self, old: Kept, new: Kept) -> Optional[Kept]:
         """Move a kept piece on to its next name; what it bore is delivered first."""
         self.deliver(old.piece.bore)
-        piece = new.piece._replace(serial=old.piece.serial + 1, bore="")
-        return files.move(self.place(old), self.place(new._replace(piece=piece)))
+        return self._step(old, new, "")
 
-    def bear(self, old: Kept, new: Kept, child: Piece, data: bytes) -> bool:
-        """Give a part of a judged piece to a child; ``new`` says what is left of it."""
+    def _step(self, old: Kept, new: Kept, bore: str) -> Optional[Kept]:
+        piece = new.piece._replace(serial=old.piece.serial + 1, bore=bore)
+        new = new._replace(piece=piece)
+        return new if files.move(self.place(old), self.place(new)) else None
+
+    def bear(self, old: Kept, new: Kept, child: Piece, data: bytes) -> Optional[Kept]:
+        """Give a part of a kept piece to a child; ``new`` says what is left of it."""
         self.deliver(old.piece.bore)
         self._prepare(child, data)
-        piece = new.piece._replace(serial=old.piece.serial + 1, bore=child.birth)
-        if not files.move(self.place(old), self.place(new._replace(piece=piece))):
-            return False
-        self._deliver(child, self.place(Kept(child)))
-        return True
+        left = self._step(old, new, child.birth)
+        if left:
+            self._deliver(child, self.place(Kept(child)))
+        return left
 
     def content(self, kept: Kept) -> bytes:
         """Return what is in a piece that lies here. Raises FileNotFoundError if it was moved."""

@@ -1,4 +1,4 @@
-"""Burying a worker: its pieces go back to their lists.
+"""Pieces in pods: whose they are, and how they go back to their lists when a worker is buried.
 
 What a taken piece comes to is the dispatcher's to judge; whoever buries only makes sure that from
 here on the worker can end nothing.
@@ -6,6 +6,8 @@ here on the worker can end nothing.
 
 from __future__ import annotations
 
+from fjd.spool import pods
+from fjd.spool.lists.covered import Covered
 from fjd.spool.lists.names import DEAD, GONE, Assigned
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
@@ -17,6 +19,29 @@ def held(project: Project, worker: str, nudge: bool = False) -> list[Assigned]:
     names = files.listing(project.pod(worker), nudge) or ()
     found = [piece for piece in map(Assigned.parse, names) if piece]
     return sorted(found, key=lambda item: (not item.accepted, item.key, item.piece.lo))
+
+
+def in_pods(shelf: Shelf) -> list[tuple[str, Assigned]]:
+    """Return what of a list lies in whose pods."""
+    return [
+        (worker, item)
+        for worker in pods.everyone(shelf.project, nudge=True)
+        for item in held(shelf.project, worker, nudge=True)
+        if item.key == shelf.key
+    ]
+
+
+def whereabouts(shelf: Shelf) -> Covered:
+    """Return which tasks of a list lie in a token."""
+    there, bearers = Covered(), set[str]()
+    for _, item in in_pods(shelf):
+        there.add(item.piece.lo, item.piece.hi)
+        bearers.add(item.piece.bore)
+    seen = shelf.look(nudge=True)  # last: this way they go by themselves
+    for kept in seen.kept:
+        if not kept.unborn or kept.piece.birth in bearers | seen.bearers:  # else it is void
+            there.add(kept.piece.lo, kept.piece.hi)
+    return there
 
 
 def take_all(project: Project, worker: str, crashed: bool) -> int:
