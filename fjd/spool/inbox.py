@@ -66,7 +66,9 @@ class Waiting(NamedTuple):
 
     def fresh_token(self) -> Token:
         """Return the token for its next assignment (without the serial)."""
-        return self.token if self.token is not None else Token(new_key(self.name))
+        if self.token is None:
+            return Token(new_key(self.name))
+        return self.token._replace(back=0)
 
 
 class _File:
@@ -209,7 +211,7 @@ class Inbox:
             return self.timings.settle  # RACE: removed; the next listing says so
         if _renamed(found) or Token.parse(name):
             return 0.0  # only a rename gives a file a token's name
-        quiet = file.quiet(found, now)
+        quiet = file.quiet(_now(path, found), now)
         needed = self.timings.settle if found.st_size else PATIENCE
         if quiet < needed:
             return needed - quiet
@@ -258,7 +260,7 @@ class Inbox:
         if file is None or waiting.wrong:
             return False
         try:
-            found = os.lstat(waiting.path)
+            found = _now(waiting.path, os.lstat(waiting.path))
         except OSError:
             return False  # RACE: removed; so it cannot be rejected either
         if _renamed(found) or file.quiet(found, now) >= PATIENCE:
@@ -268,6 +270,18 @@ class Inbox:
         wait = min(self.timings.settle, PATIENCE - file.quiet(found, now))
         heapq.heappush(self._open, (now + wait, file.order, name))
         return True
+
+
+def _now(path: str, found: os.stat_result) -> os.stat_result:
+    """Return what a file is now: NFS repeats what it said seconds ago, unless one opens it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return found  # it is gone, or not for us to read
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
 
 
 def _renamed(found: os.stat_result) -> bool:

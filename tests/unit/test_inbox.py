@@ -69,6 +69,17 @@ def desk(project: Project, clock: Clock) -> Desk:
     return Desk(project, clock)
 
 
+def test_a_file_server_that_repeats_itself(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an NFS client has cached of a file is no second look; what an open tells is."""
+    cached = os.lstat(desk.write("a", "one"))
+    monkeypatch.setattr(module.os, "lstat", lambda path: cached)
+    assert desk.pop() is None
+    for _ in range(5):
+        desk.write("a", "more")
+        assert desk.pop(SETTLE) is None
+    assert desk.pop(SETTLE) == "a"
+
+
 def test_empty(desk: Desk) -> None:
     """An empty queue has nothing to give."""
     assert desk.all() == []
