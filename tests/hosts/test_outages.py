@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
@@ -37,9 +38,9 @@ class Run:
         bed.run("node1", ["mkdir", "-m", "700", ".fjd/default/jobqueue"])
         bed.run("node1", ["sh", "-c", "cat > .fjd/default/remote.conf"], stdin=CONF)
 
-    def hire(self) -> None:
+    def hire(self, env: Mapping[str, str] = LEASE) -> None:
         """Hire two workers on each host."""
-        self.bed.run("node1", fjd("fjd_recruiter", "hire"), env=LEASE)
+        self.bed.run("node1", fjd("fjd_recruiter", "hire"), env=env)
 
     def drop(self, count: int, command: str, **options: object) -> None:
         """Queue some jobs."""
