@@ -75,6 +75,9 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             its list; 3. rmdir jobpods/W.
                             Crash between: a pod without an entry; the next dispatcher goes on
                             with step 2 after a lease.
+    dismiss    anybody      publish jobpods/W/dismissed: W leaves when the task that runs has ended,
+                            and gives back the rest (dismissed,now: as if it was fired). The word
+                            goes with the pod; who says it too late finds no pod.
     leave      worker       (its end) give back all, rmdir jobpods/W, then unlink the entry.
     lease      dispatcher   publish dispatcher/e<epoch>,<nonce>,<n>: the highest epoch holds,
                             the smallest nonce of two with the same. Two at once cost work and

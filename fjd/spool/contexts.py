@@ -17,8 +17,9 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             Crash: a number that nobody will have.
     begin     who starts    publish the card, before the first worker is hired. Crash after it: a
                             context that nobody is in; the next dispatcher ends it (``sweep``).
-    ask       monitor       create stop,<n>. Asked twice is asked once.
-    obey      dispatcher    dismiss the engine's workers (pods.py), as often as it sees the request.
+    ask       monitor       publish stop,<n>. Asked twice is asked once.
+    obey      dispatcher    dismiss the engine's workers, as often as it sees the request: one that
+                            stalled may come back under a new name.
     end       who started,  (no worker of it is left) unlink stop,<n> of each engine, then the card.
               dispatcher    Crash between: a card, ended again; a request without a card: swept.
 
@@ -35,10 +36,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
 from fjd.errors import UsageError
-from fjd.spool import crew
+from fjd.spool import crew, pods
 from fjd.spool.names import check_label, is_number
 from fjd.spool.project import Project
-from fjd.system import files
+from fjd.system import bell, files
 from fjd.system.identity import Identity
 
 LOCAL, SSH, SLURM = "local", "ssh", "slurm"  # how the workers were started
@@ -191,10 +192,7 @@ def _read(path: str) -> Optional[Context]:
 def ask_to_stop(project: Project, ranks: Iterable[int]) -> None:
     """Request that engines end softly; the dispatcher looks for such requests."""
     for rank in ranks:
-        try:
-            files.create(f"{project.contexts}/{_STOP},{rank}", b"")
-        except FileExistsError:
-            continue  # RACE: somebody else asked for the same
+        files.publish(project.staging(), f"{project.contexts}/{_STOP},{rank}", b"", sync=False)
 
 
 def end(project: Project, context: Context) -> None:
@@ -211,6 +209,17 @@ def workers(project: Project) -> dict[int, list[str]]:
         if card is not None and card.engine >= 0:
             found.setdefault(card.engine, []).append(worker)
     return found
+
+
+def dismiss(project: Project, ranks: Iterable[int], now: bool = False) -> int:
+    """Tell the workers of engines to leave, wherever they are; return how many are left of them."""
+    chosen = set(ranks)
+    told = 0
+    for worker, (_, card) in crew.cards(project).items():
+        if card is not None and card.engine in chosen and pods.dismiss(project, worker, now):
+            bell.ring(card.bell)  # another host's is not there, and that one looks by itself
+            told += 1
+    return told
 
 
 def sweep(project: Project) -> None:

@@ -17,6 +17,8 @@ from fjd.system import files
 
 CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 
+DISMISSED, DISMISSED_NOW = "dismissed", "dismissed,now"  # in a pod: its worker is to leave
+
 
 class Held(NamedTuple):
     """A token in a pod: its name's meaning, and whether the worker has accepted it."""
@@ -69,13 +71,32 @@ def reassign(project: Project, old: Token, worker: str, new: Token, to: str) -> 
 
 def requeue(project: Project, worker: str, held: Held, token: Token) -> bool:
     """Assigned or running -> queued, under the name of ``token``."""
-    return files.move(f"{project.pod(worker)}/{held}", f"{project.requeue}/{token}")
+    source = f"{project.pod(worker)}/{held}"
+    return files.move(source, f"{project.requeue}/{token.on_its_way_back()}")
 
 
 def commit(project: Project, worker: str, token: Token, outcome: str) -> bool:
     """Running -> ended, with the outcome's code in the name. False: the attempt is late."""
     source = f"{project.pod(worker)}/{token}{RUN}"
     return files.move(source, f"{project.results}/{Result(token, worker, outcome)}")
+
+
+def dismiss(project: Project, worker: str, now: bool = False) -> bool:
+    """Tell a worker to leave, on whatever host: after the task that runs, or ``now``.
+
+    It gives back what it has not begun. Said twice is said once. False: it has left already.
+    """
+    word = DISMISSED_NOW if now else DISMISSED
+    try:
+        files.publish(project.staging(), f"{project.pod(worker)}/{word}", b"", sync=False)
+    except FileNotFoundError:
+        return False  # RACE: it took its pod down
+    return True
+
+
+def dismissal(names: Iterable[str]) -> str:
+    """Return the word that stands in a pod, the stronger one of two; "" if there is none."""
+    return max({DISMISSED, DISMISSED_NOW}.intersection(names), key=len, default="")
 
 
 def after_return(token: Token) -> Token:
@@ -108,11 +129,13 @@ class Pod:
         self.project, self.worker = project, worker
         self.path = project.pod(worker)
         self.others: list[str] = []
+        self.dismissed = ""
 
     def look(self, nudge: bool = False) -> list[Held]:
         """Return the assignments, oldest first. A pod that was deleted is made again.
 
-        ``others`` then has the names of everything else: pieces of lists, and what is not ours.
+        ``others`` then has the names of everything else: pieces of lists, and what is not ours;
+        ``dismissed`` the word by which we are told to leave.
         """
         names = files.listing(self.path, nudge)
         if names is None:
@@ -122,6 +145,7 @@ class Pod:
             self.others = []
         else:
             self.others = [name for name in names or () if parse(name) is None]
+            self.dismissed = dismissal(self.others)
         return held
 
     def accept(self, token: Token) -> bool:
@@ -178,7 +202,9 @@ def remove_pod(project: Project, worker: str) -> bool:
         from fjd.spool.lists.names import Assigned
 
         for name in files.listing(path, nudge=True) or ():
-            if parse(name) is None and Assigned.parse(name) is None:
+            if name in (DISMISSED, DISMISSED_NOW):
+                files.remove(f"{path}/{name}")
+            elif parse(name) is None and Assigned.parse(name) is None:
                 files.move(f"{path}/{name}", project.staging())
         return False
     return True

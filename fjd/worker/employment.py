@@ -49,13 +49,14 @@ def employ(project: Project, terms: Terms, edge: Callable[[Callable[[], int]], i
     cwd = directory(terms.cwd)
     place = Place()
     ids = [terms.id] if terms.id else []
+    slot = names.slot_of(terms.id) if terms.id else terms.cylinder + 1
 
     def work(lifeline: Lifeline) -> int:
         return edge(lambda: serve(lifeline))
 
     def serve(lifeline: Lifeline) -> int:
         place.make()
-        worker = ids.pop() if ids else names.new_worker(hostname(), names.slot_of(terms.id))
+        worker = ids.pop() if ids else names.new_worker(hostname(), slot)
         card = Card(
             worker=worker,
             identity=Identity.of(os.getpid()),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Callable, Optional
 
-from fjd.spool import lease
+from fjd.spool import lease, pods
 from fjd.spool.crew import Post
 from fjd.spool.timings import Timings
 from fjd.system import files
@@ -26,6 +26,7 @@ class Heart(threading.Thread):
 
     Attributes:
         buried: somebody gave up on this worker; nothing that it does now counts.
+        dismissed: the word by which it is told to leave (pods.py).
         timings: as the dispatcher publishes them.
     """
 
@@ -38,7 +39,7 @@ class Heart(threading.Thread):
         wake: Callable[[], None],
     ) -> None:
         super().__init__(name="heart", daemon=True)
-        self.buried = False
+        self.buried, self.dismissed = False, ""
         self.timings = self._own = timings
         self._post, self._lifeline, self._syncs, self._wake = post, lifeline, syncs, wake
         self._end = threading.Event()
@@ -73,8 +74,12 @@ class Heart(threading.Thread):
 
     def run(self) -> None:
         """One look a second; one beat every ``heartbeat`` seconds."""
-        due = time.monotonic() + self.timings.heartbeat
+        look = time.monotonic()
+        due = look + self.timings.heartbeat
         while not self._end.wait(min(_SYNC, self.timings.heartbeat / 2)):
+            if time.monotonic() >= look:
+                look = time.monotonic() + self.poll
+                self._heed()
             if time.monotonic() >= due:
                 due = time.monotonic() + self.timings.heartbeat
                 self._beat()
@@ -96,6 +101,17 @@ class Heart(threading.Thread):
             self._wake()
         else:
             self._lifeline.alive(self.lease)
+
+    def _heed(self) -> None:
+        """See whether we are dismissed; a task, or a long piece, keeps the main thread from it."""
+        pod = self._post.project.pod(self._post.worker)
+        try:
+            word = pods.dismissal(files.listing(pod, nudge=not self.bell) or ())
+        except OSError:
+            return  # there is another look soon
+        if word != self.dismissed:
+            self.dismissed = word
+            self._wake()
 
     def stop(self) -> None:
         """End the thread; what it is doing right now is finished first."""

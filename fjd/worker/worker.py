@@ -116,7 +116,7 @@ class Worker:
         """Work until told to stop; return the exit code for the guardian."""
         self.start()
         while not self._should_stop():
-            if not self.tick():
+            if not self.tick() and not self._pod.dismissed:
                 self._voice.idle()
                 self._ears.wait(self._heart.poll)
         return self.stop()
@@ -176,6 +176,9 @@ class Worker:
             reason = _SIGNALS[signal.Signals(self._ears.heard.pop(0))]
             if self._stop in ("", _GENTLY):
                 self._stop = reason
+        word = self._heart.dismissed or self._pod.dismissed
+        if word and self._stop in ("", _GENTLY):
+            self._stop = _NOW if word == pods.DISMISSED_NOW else _GENTLY
         if not self._stop and self._lifeline.is_cut():
             adopt()
             self._stop = _ORPHANED

@@ -32,7 +32,7 @@ from fjd.worker.guardian import Lifeline
 from fjd.worker.worker import Worker
 
 HOUR = 1000.0  # s, by the dispatcher's clock
-SLOW = Timings(heartbeat=HOUR, lease=4 * HOUR, far_lease=4 * HOUR, nudge=0.01)
+SLOW = Timings(heartbeat=HOUR, lease=4 * HOUR, far_lease=4 * HOUR, nudge=HOUR)
 fjd.worker.heart._SYNC = 10 * HOUR  # the heart beats when the story says so
 
 JOBS = {
@@ -184,7 +184,12 @@ def tell(name: str, said: Callable[[str], None]) -> None:
     second.stop()
     third = staff(project)
     work(boss, third)
+    for now in (False, True):
+        assert pods.dismiss(project, third.card.worker, now)
+    assert not third.tick()
+    assert third._should_stop()
     third.stop()
+    assert not pods.dismiss(project, third.card.worker)
     boss.leave()
 
 

@@ -20,7 +20,7 @@ CRASH = [sys.executable, str(Path(__file__).with_name("crash.py"))]
 SHARES = 4
 
 
-def run(words: list[str], limit: float = 100.0) -> str:
+def run(words: list[str], limit: float = 500.0) -> str:
     """Run a command to its end, which must be a good one; return what it printed."""
     root = str(Path(__file__).parents[2])
     unwanted = ("FJD_", "PYTHON")

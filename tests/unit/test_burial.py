@@ -280,3 +280,13 @@ def test_buried_twice(worker: FakeWorker, project: Project, notes: list[Record])
     assert bury(worker, notes) == 1
     assert burial.bury(project, worker.id, sighting, "", notes.append, True) is None
     assert burial.bury(project, worker.id, None, "", notes.append, True) == 0
+
+
+def test_dismissed(worker: FakeWorker, project: Project, notes: list[Record]) -> None:
+    """The word by which it was to leave goes with the pod."""
+    give(worker, accept=True)
+    assert pods.dismiss(project, worker.id)
+    assert pods.dismiss(project, worker.id, now=True)
+    assert bury(worker, notes, crashed=False) == 1
+    assert left(project) == [f"requeue/{TOKEN._replace(attempt=2)}"]
+    assert os.listdir(project.tmp) == []

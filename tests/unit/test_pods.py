@@ -225,3 +225,25 @@ def test_clear_running(worker: FakeWorker, project: Project) -> None:
     pods.clear_running(project, worker.id)
     pods.clear_running(project, worker.id)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("words", [(False,), (True,), (False, True, False)])
+def test_dismiss(worker: FakeWorker, words: tuple[bool, ...], tools: type[Tools]) -> None:
+    """The stronger word counts; it goes with the pod, and what lay there goes back."""
+    give(worker)
+    for now in words:
+        assert pods.dismiss(worker.project, worker.id, now)
+    assert worker.pod.look() == [pods.Held(TOKEN, accepted=False)]
+    word = pods.DISMISSED_NOW if True in words else pods.DISMISSED
+    assert (worker.pod.dismissed, worker.hand) == (word, worker.pod.look())
+    worker.leave()
+    assert os.listdir(worker.project.jobpods) == []
+    assert os.listdir(worker.project.tmp) == []
+    assert tools.place_of(worker.project, "job") == "requeue"
+
+
+def test_dismiss_one_who_has_left(worker: FakeWorker) -> None:
+    """There is no pod any more, and nothing is left behind."""
+    worker.leave()
+    assert not pods.dismiss(worker.project, worker.id)
+    assert os.listdir(worker.project.jobpods) + os.listdir(worker.project.tmp) == []
