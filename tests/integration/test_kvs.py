@@ -17,9 +17,10 @@ from typing import Callable
 import pytest
 from harness import CHECKOUT, wait_until
 
+from fjd.batch.connection import READ, Connection, Desk
 from fjd.batch.kvs import Server
 from fjd.batch.kvsclient import Client, StoreGone
-from fjd.batch.store import Value
+from fjd.batch.store import ROOM, Value
 from fjd.batch.wire import LONGEST_VALUE
 
 Said = list[str]
@@ -118,6 +119,27 @@ def test_a_large_value(client: Client) -> None:
     client.put("k", data)
     assert client.view("k") == client.get("k") == Value(b"ASTR", data)
     assert len(data) == LONGEST_VALUE
+
+
+@pytest.mark.parametrize("last_words", [b"", b"clos", b"get_         1o"])
+def test_who_has_gone_unnoticed_gets_nothing(last_words: bytes) -> None:
+    """It waited, and then left or asked for something else, of which nobody has read yet."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    left: list[Connection] = []
+    desk = Desk(ROOM, ROOM, print, left.append)
+    connection = Connection(desk, ours, "somebody")
+    theirs.sendall(b"get_         1k")
+    connection.attend(READ)
+    theirs.sendall(last_words)
+    theirs.close()
+    desk.store.put(b"k", Value(b"ASTR", b"x"))
+    assert desk.store.size
+    connection.attend(READ)
+    connection.attend(READ)
+    assert left == [connection]
+    assert desk.store.size
+    desk.selector.close()
 
 
 def test_many_at_once(serve: Callable[..., Server]) -> None:
@@ -271,6 +293,7 @@ def test_no_more_file_descriptors(tmp_path: Path) -> None:
     """Who comes then waits; the others are served, and nobody burns the CPU meanwhile."""
     code = """
 import resource, socket, time
+from fjd.batch.connection import READ, Connection, Desk
 from fjd.batch.kvs import Server
 said = []
 server = Server(talk=said.append)
