@@ -20,7 +20,7 @@ _WORKER = r"[A-Za-z0-9_-]+-\d+-[0-9a-f]{8}"
 _BAD = r"x\d+|sig\d+|timeout|lost|cancelled"
 TOKENS = {
     "jobqueue": r"(?P<job>[^,]+)|" + _TOKEN.replace("job>", "job2>"),
-    "requeue": _TOKEN,
+    "requeue": rf"{_TOKEN}(,r[1-9]\d*)?",
     f"jobpods/{_WORKER}": rf"{_TOKEN}(,run)?",
     "results": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok|{_BAD})",
     r"done/\d{3}": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok)",

@@ -75,7 +75,11 @@ class Cabinet:
         return f"{self.project.results}/{result}"
 
     def file(self, result: Result) -> bool:
-        """Ended -> filed. False: another dispatcher did it."""
+        """Ended -> filed. False: another dispatcher did it.
+
+        The name is the same for all, so that two who do it at the same moment may both say True:
+        it is filed, once, and each of them may count it among what has ended in his time.
+        """
         shards = self._done if result.outcome == outcomes.OK else self._failed
         while True:
             try:
@@ -88,7 +92,7 @@ class Cabinet:
         token = result.token._replace(
             attempt=result.token.attempt + 1, failures=result.token.failures + 1
         )
-        return files.move(self.path(result), f"{self.project.requeue}/{token}")
+        return files.move(self.path(result), f"{self.project.requeue}/{token.on_its_way_back()}")
 
 
 def filed(project: Project, place: str) -> Iterator[tuple[str, Result]]:
@@ -103,7 +107,7 @@ def filed(project: Project, place: str) -> Iterator[tuple[str, Result]]:
 def retry(project: Project, path: str, result: Result) -> bool:
     """Filed as failed -> queued, with a clean slate. False: it is gone already."""
     token = Token(result.token.key, result.token.serial, result.token.attempt + 1)
-    return files.move(path, f"{project.requeue}/{token}")
+    return files.move(path, f"{project.requeue}/{token.on_its_way_back()}")
 
 
 def rejected(project: Project) -> Iterator[tuple[Token, str]]:

@@ -5,6 +5,7 @@
     entry     <worker>,<n>                        n: the heartbeat
     key       <file name>.<12 random characters>  job0.conf.k3f9qad2m5xu
     token     <key>,s<serial>,a<attempt>[,c<crashes>][,f<failures>]
+              and in requeue/ ,r<random>          by whoever put it there
     accepted  <token>,run
     result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
                                                   cancelled
@@ -137,6 +138,8 @@ class Token(NamedTuple):
         attempt: the number of the current or next attempt, from 1.
         crashes: attempts that took their worker down.
         failures: attempts that ended by themselves and not well.
+        back: chosen by who put it into requeue/, so that he knows afterwards whether it was he who
+            did; 0 elsewhere.
     """
 
     key: str
@@ -144,6 +147,7 @@ class Token(NamedTuple):
     attempt: int = 1
     crashes: int = 0
     failures: int = 0
+    back: int = 0
 
     def __str__(self) -> str:
         name = f"{self.key},s{self.serial},a{self.attempt}"
@@ -151,7 +155,13 @@ class Token(NamedTuple):
             name += f",c{self.crashes}"
         if self.failures:
             name += f",f{self.failures}"
+        if self.back:
+            name += f",r{self.back}"
         return name
+
+    def on_its_way_back(self) -> "Token":
+        """Return the token for requeue/, with a name that nobody else can have chosen."""
+        return self._replace(back=1 + int.from_bytes(os.urandom(4), "big"))
 
     @property
     def job(self) -> str:
@@ -163,14 +173,14 @@ class Token(NamedTuple):
         """Read a token's name; None if it is none."""
         key, *fields = name.split(",")
         stem, _, tail = key.rpartition(".")
-        if not stem or len(tail) < 6 or not 2 <= len(fields) <= 4:
+        if not stem or len(tail) < 6 or not 2 <= len(fields) <= 5:
             return None
-        numbers = {"s": 0, "a": 1, "c": 0, "f": 0}
+        numbers = {"s": 0, "a": 1, "c": 0, "f": 0, "r": 0}
         for field in fields:
             if field[:1] not in numbers or not is_number(field[1:]):
                 return None
             numbers[field[0]] = int(field[1:])
-        token = cls(key, numbers["s"], numbers["a"], numbers["c"], numbers["f"])
+        token = cls(key, numbers["s"], numbers["a"], numbers["c"], numbers["f"], numbers["r"])
         return token if str(token) == name else None
 
 

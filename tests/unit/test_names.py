@@ -18,7 +18,7 @@ FILE_NAMES = st.binary(min_size=1, max_size=255).filter(
 )
 NUMBERS = st.integers(min_value=0, max_value=10**18)
 KEYS = FILE_NAMES.map(lambda data: names.new_key(os.fsdecode(data)))
-TOKENS = st.builds(Token, KEYS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+TOKENS = st.builds(Token, KEYS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 WORKERS = st.builds(names.new_worker, st.text(max_size=70), st.integers(0, 10**6))
 CODES = st.sampled_from(["ok", "x1", "x126", "sig9", "timeout", "lost", "cancelled"])
 

@@ -355,7 +355,8 @@ def test_following_goes_on_with_the_next_attempt_when_the_worker_was_lost(
             assert pods.requeue(spool.project, spool.worker, held, again)
         if naps == 30:
             name = Result(again, spool.worker, "ok")
-            os.rename(f"{spool.project.requeue}/{again}", f"{spool.project.results}/{name}")
+            (back,) = os.listdir(spool.project.requeue)
+            os.rename(f"{spool.project.requeue}/{back}", f"{spool.project.results}/{name}")
             spool.notes(again, "end", outcome="ok", out=spool.prints("out", b"x"), err=None)
 
     monkeypatch.setattr(log.time, "sleep", nap)
