@@ -28,6 +28,7 @@ setup(
     entry_points={
         "console_scripts": [
             "fjd = fjd.scripts.fjd:main",
+            "fjd-batch = fjd.scripts.fjd_batch:main",
             "fjd-dispatcher = fjd.scripts.fjd_dispatcher:main",
             "fjd-recruiter = fjd.scripts.fjd_recruiter:main",
             "fjd-worker = fjd.scripts.fjd_worker:main",

@@ -46,10 +46,9 @@ class Board(NamedTuple):
     engines: tuple[Engine, ...]
 
 
-def load(data: bytes) -> Optional[Board]:
-    """Read a board; None if it is none."""
+def load(fields: dict[str, Any]) -> Optional[Board]:
+    """Understand a board; None if it is none."""
     try:
-        fields = json.loads(data)
         engines = fields.get("engines") or {}
         return Board(
             tasks=_number(fields.get("tasks")),
@@ -86,9 +85,16 @@ def _engine(rank: int, fields: dict[str, Any]) -> Engine:
     )
 
 
+def raw(project: Project, key: str) -> dict[str, Any]:
+    """Return the board of a list as it stands; {} without one."""
+    try:
+        fields = json.loads(files.read(Shelf(project, key).place("board"), _LARGEST))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def read(project: Project, key: str) -> Optional[Board]:
     """Return what the board of a list says now; None without one."""
-    try:
-        return load(files.read(Shelf(project, key).place("board"), _LARGEST))
-    except OSError:
-        return None
+    fields = raw(project, key)
+    return load(fields) if fields else None

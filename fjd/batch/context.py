@@ -10,12 +10,13 @@ from fjd.batch import nodes
 from fjd.batch.nodes import Node
 from fjd.batch.options import ContextOptions
 from fjd.errors import UsageError
+from fjd.launchers import slurm
+from fjd.spool.contexts import LOCAL, SLURM, SSH
 from fjd.spool.names import check_label
 from fjd.system.identity import hostname
 
 Say = Callable[[str], None]
 
-LOCAL, SSH, SLURM = "local", "ssh", "slurm"
 NODELIST = "DISBATCH_SSH_NODELIST"
 
 
@@ -24,7 +25,7 @@ class Plan(NamedTuple):
 
     Attributes:
         how: ``local``, ``ssh`` or ``slurm``.
-        nodes: the hosts with their slots; for Slurm none, the allocation says them.
+        nodes: the hosts with their slots.
         label: what it is called; "": as its first engine's rank says.
     """
 
@@ -46,7 +47,7 @@ def make(options: ContextOptions, talk: Say, env: Optional[Mapping[str, str]] = 
     if options.nodes:
         found = nodes.parse(options.nodes, "-s", talk)
     elif job := env.get("SLURM_JOB_ID") or env.get("SLURM_JOBID"):
-        return Plan(SLURM, (), options.label or f"J{job}")
+        return Plan(SLURM, _allocated(options, env), options.label or f"J{job}")
     elif env.get(NODELIST):
         found = nodes.parse([env[NODELIST]], NODELIST, talk)
     else:
@@ -56,3 +57,15 @@ def make(options: ContextOptions, talk: Say, env: Optional[Mapping[str, str]] = 
     if options.retire:
         raise UsageError("--retire-cmd does not go with hosts that are reached by SSH")
     return Plan(SSH, tuple(nodes.with_slots(found, cpus, options.most)), options.label)
+
+
+def _allocated(options: ContextOptions, env: Mapping[str, str]) -> tuple[Node, ...]:
+    """Return the nodes of our allocation with their slots; some may have too few cores for one."""
+    given = slurm.allocation(env)
+    found = slurm.slots(given, options.cpus, options.most, options.fill)
+    nodes_ = tuple(Node(host, number) for host, number in found if number)
+    if not nodes_:
+        raise UsageError(
+            "no node of the allocation has enough cores for one task", remedy="use a smaller -c"
+        )
+    return nodes_

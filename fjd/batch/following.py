@@ -1,4 +1,4 @@
-"""Following a list: what its board says goes to the display, in a light thread."""
+"""Following a list, in a light thread: its board goes to the display, its rows to who hears."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 from fjd.batch import board
 from fjd.batch.bar import Display, Standing
-from fjd.batch.board import Board
+from fjd.batch.tail import Tail
 from fjd.spool.project import Project
 
 
@@ -17,10 +17,8 @@ class Follower(threading.Thread):
 
     Args:
         before: how many of its tasks were done before this run.
-        hear: is told of every board that was read.
-
-    Attributes:
-        last: the board as last seen; None before there was one.
+        status: its status file.
+        hear: is told each new row of that; None: the file is not read.
     """
 
     def __init__(
@@ -28,37 +26,45 @@ class Follower(threading.Thread):
         project: Project,
         key: str,
         display: Display,
-        before: int = 0,
-        hear: Optional[Callable[[Board], None]] = None,
+        before: int,
+        status: str,
+        hear: Optional[Callable[[bytes], None]] = None,
     ) -> None:
         super().__init__(name="follower", daemon=True)
         self._project, self._key, self._display = project, key, display
-        self._before, self._hear = before, hear
+        self._before, self._hear, self._tail = before, hear, Tail(status)
         self._begun = time.monotonic()
         self._end = threading.Event()
-        self.last: Optional[Board] = None
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has been followed."""
+        return time.monotonic() - self._begun
 
     def run(self) -> None:
         """Look and show."""
         while not self._end.wait(self._display.pause):
-            self.look()
+            self._look()
+            self._read()
 
-    def look(self) -> None:
-        """Look once."""
+    def _look(self) -> None:
         seen = board.read(self._project, self._key)
-        if seen is None:
-            return
-        self.last = seen
-        seconds = time.monotonic() - self._begun
-        self._display.show(
-            Standing(seen.tasks, seen.finished, seen.failed, seen.running, seconds, self._before)
-        )
-        if self._hear:
-            self._hear(seen)
+        if seen is not None:
+            counts = (seen.tasks, seen.finished, seen.failed, seen.running)
+            self._display.show(Standing(*counts, self.seconds, self._before))
+
+    def _read(self) -> None:
+        while self._hear:
+            rows = self._tail.lines()
+            if not rows:
+                return
+            for row in rows:
+                self._hear(row)
 
     def stop(self) -> None:
-        """End the thread, and leave the terminal as it was."""
+        """End the thread, and leave the terminal as it was; the last rows are heard."""
         self._end.set()
         if self.is_alive():
             self.join()
+        self._read()
         self._display.end()

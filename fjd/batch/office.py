@@ -15,11 +15,14 @@ from typing import Callable, Optional
 from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.dispatcher.progress import Progress
 from fjd.dispatcher.service import Contest, Service, taken
+from fjd.errors import NoWorkers
 from fjd.recruiter.recruiter import Recruiter
-from fjd.spool import pods, runs, timings
+from fjd.spool import crew, pods, runs, timings
 from fjd.spool.lists import shelf, taking
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
+
+_ALONE = 2.0  # s without any worker until that counts
 
 Say = Callable[[str], None]
 
@@ -40,10 +43,15 @@ def stop_lists(project: Project) -> None:
 class RunDispatcher(Dispatcher):
     """A dispatcher that ends with the lists of its project."""
 
+    _patient = True
+    _alone_since: Optional[float] = None
+
     def drain(self) -> None:
-        """Let what runs end, and start nothing more."""
+        """Let what runs end, and start nothing more; the workers leave then."""
         self.draining = True
         stop_lists(self.project)
+        for worker in crew.sightings(self.project, nudge=True):
+            pods.dismiss(self.project, worker)
 
     def finished(self) -> bool:
         """Tell whether nothing is left to do."""
@@ -51,7 +59,16 @@ class RunDispatcher(Dispatcher):
 
     def give_up_without_workers(self) -> None:
         """From now on end with NoWorkers when nobody is left who could run a task."""
-        self.manner = self.manner._replace(no_wait=True)
+        self._patient = False
+
+    def _mind_workers(self, now: float) -> None:
+        """Nobody there is no news while somebody is being hired, or may still be added."""
+        if self._patient or self._muster.members or self.draining:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since >= _ALONE:
+            raise NoWorkers("no engine is left, and there are tasks to run")
 
 
 class Office:

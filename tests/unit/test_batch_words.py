@@ -15,12 +15,13 @@ from fjd.batch.nodes import Node
 from fjd.batch.options import ContextOptions
 from fjd.batch.prefix import Prefix
 from fjd.errors import ConfigError, UsageError
+from fjd.scripts import batch_words
 from fjd.system.identity import hostname
 
 
 def read(*words: str) -> options.Options:
     """Read a command line."""
-    return options.read(words, "0")
+    return options.read(batch_words.parser("0").parse_args(words))
 
 
 def nothing(text: str) -> None:
@@ -174,7 +175,10 @@ def test_plan() -> None:
     job = {"SLURM_JOB_ID": "77", context.NODELIST: "b:4"}
     ssh = context.Plan(context.SSH, (Node("a", 2),), "")
     assert context.make(ContextOptions(nodes=("a:2",)), nothing, job) == ssh
-    assert context.make(ContextOptions(), nothing, job) == context.Plan("slurm", (), "J77")
+    job.update(SLURM_JOB_NODELIST="n1,n2", SLURM_JOB_CPUS_PER_NODE="4(x2)", SLURM_NTASKS="6")
+    job.update(SLURM_TASKS_PER_NODE="3(x2)")
+    slurm = context.Plan(context.SLURM, (Node("n1", 3), Node("n2", 3)), "J77")
+    assert context.make(ContextOptions(), nothing, job) == slurm
     listed = context.make(ContextOptions(cpus=2, label="x"), nothing, {context.NODELIST: "b:4"})
     assert listed == context.Plan(context.SSH, (Node("b", 2),), "x")
     cpus = len(os.sched_getaffinity(0))

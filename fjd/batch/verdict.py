@@ -1,0 +1,50 @@
+"""The last words of a run: what it says at its end, and its exit code."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from fjd.batch.ending import Counts, End
+from fjd.batch.prefix import Prefix
+from fjd.batch.serving import How
+from fjd.spool import outcomes
+from fjd.talk import INTERRUPTED
+
+EMPTY = "No tasks to run."
+SOME_FAILED = "Some tasks failed with non-zero exit codes"
+STOPPED, NO_WORKERS, WRONG = 1, 4, 6
+
+
+def judge(
+    how: How,
+    end: Optional[End],
+    counts: Counts,
+    prefix: Prefix,
+    strict: bool,
+    say: Callable[[str], None],
+) -> int:
+    """Say how a run ended and return its exit code.
+
+    Args:
+        strict: tasks that failed make the run fail.
+    """
+    again = f"go on with the same words and -r {prefix.status}"
+    if how is How.INTERRUPTED:
+        say(f"stopped after {counts.tasks} tasks; {again}")
+        return INTERRUPTED
+    if how is How.NOBODY:
+        say(
+            "no engine is left, and there are tasks to run; with -S engines can be added while it"
+            f" waits: {prefix.script} -s host:4; {again}"
+        )
+        return NO_WORKERS
+    if end is None or end.outcome == outcomes.CANCELLED:
+        say(f"the list was removed or cancelled before its end; {again}")
+        return STOPPED
+    if not counts.tasks:
+        say(EMPTY)
+    failed = counts.failed + counts.per_engine_failed
+    if failed and strict:
+        say(f"{SOME_FAILED}: {failed} of {counts.tasks}; see {prefix.status}")
+        return STOPPED
+    return 0
