@@ -13,7 +13,7 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
 
     state     where its token lies                           who moves it on
     queued    jobqueue/<any name> (a new submission)         dispatcher: assign, reject
-              requeue/T                   (on its way back)  dispatcher: assign
+              requeue/T,r<random>         (on its way back)  dispatcher: assign
     assigned  jobpods/<worker>/T                             worker: accept; dispatcher: reassign
     running   jobpods/<worker>/T,run                         worker: commit, give back
                                                              dispatcher: bury
@@ -25,6 +25,10 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
 
 A job of many tasks is worked off as a list: its token stands in lists/ meanwhile, and what lies in
 the pods are pieces of it. Their states and transitions have a page of their own: lists/__init__.py.
+
+Whoever moves a token into requeue/ chooses ``r``, so that one of several who do the same at once
+knows that it was he; it is dropped when the job is assigned. A filed name is the same for all: two
+dispatchers may both believe that they filed a job, and nothing depends on it.
 
 Invariant: every job that nobody removed has exactly one token in jobqueue + requeue + jobpods +
 lists + results + done + failed + rejected. Its filed name is what counts: key, attempt, worker
@@ -62,7 +66,8 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             rejected/T -> jobqueue/ under a new key (it is submitted again), then
                             unlink T.why. Crash between: a reason without a token, as above.
     cancel     user         rm of a queued or assigned token. The dispatcher finds it gone from
-                            two listings and records the job as cancelled. Of one that was
+                            the queue, or from two listings of a pod, and nowhere else
+                            (whereabouts.py), and records the job as cancelled. Of one that was
                             running the worker finds the source of its commit gone while its own
                             entry stands: it says so, and the record of that attempt counts.
     announce   worker       mkdir jobpods/W, publish workerqueue/W,0. Crash between: an empty pod
