@@ -121,25 +121,23 @@ def test_a_large_value(client: Client) -> None:
     assert len(data) == LONGEST_VALUE
 
 
-@pytest.mark.parametrize("last_words", [b"", b"clos", b"get_         1o"])
-def test_who_has_gone_unnoticed_gets_nothing(last_words: bytes) -> None:
-    """It waited, and then left or asked for something else, of which nobody has read yet."""
+def test_who_has_asked_for_something_else_unnoticed(said: Said) -> None:
+    """It waits no more for the first, also if nobody has read its second question yet."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    left: list[Connection] = []
-    desk = Desk(ROOM, ROOM, print, left.append)
+    desk = Desk(ROOM, ROOM, said.append, lambda _: None)
     connection = Connection(desk, ours, "somebody")
     theirs.sendall(b"get_         1k")
     connection.attend(READ)
-    theirs.sendall(last_words)
-    theirs.close()
-    desk.store.put(b"k", Value(b"ASTR", b"x"))
-    assert desk.store.size
+    theirs.sendall(b"get_         1o")
+    desk.store.put(b"k", Value(b"ASTR", b"1"))
     connection.attend(READ)
-    connection.attend(READ)
-    assert left == [connection]
+    desk.store.put(b"o", Value(b"ASTR", b"2"))
+    assert theirs.recv(100) == b"ASTR         12"
     assert desk.store.size
+    connection.close()
     desk.selector.close()
+    theirs.close()
 
 
 def test_many_at_once(serve: Callable[..., Server]) -> None:
