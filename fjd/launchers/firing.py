@@ -101,6 +101,15 @@ def fire(project: Project, gently: bool, talk: Say, choice: Choice = EVERYBODY) 
     return Fired(len(ended), finishing, len(dead), len(stuck))
 
 
+def bury(project: Project, workers: Iterable[str]) -> None:
+    """Bury workers that are known to be dead, for they were ended."""
+    notes = Notes(project)
+    try:
+        _bury(project, workers, notes)
+    finally:
+        notes.close()
+
+
 def _bury(project: Project, workers: Iterable[str], notes: Notes) -> None:
     """Bury those who left anything behind; the dispatcher hears of it at once."""
     workers = set(workers)

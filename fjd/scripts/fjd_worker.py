@@ -82,7 +82,8 @@ def _by_slurm(options: dict[str, str]) -> None:
     options.setdefault("cylinder", local)
     step = [os.environ.get(name, "?") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")]
     options.setdefault("session", ".".join(step))
-    options["log"] = options.get("log", "").replace("%t", local)
+    directory, name = os.path.split(options.get("log", ""))
+    options["log"] = os.path.join(directory, name.replace("%t", local))
 
 
 def _keep_share(variables: str, cylinder: int) -> None:
@@ -93,7 +94,7 @@ def _keep_share(variables: str, cylinder: int) -> None:
     except KeyError as error:
         values = len(shares.values(os.environ, error.args[0]))
         raise ConfigError(
-            f"{error.args[0]} has {values}, and none of it for cylinder {cylinder}",
+            f"{error.args[0]} has {values}, {shares.NOTHING_LEFT} {cylinder}",
             remedy="hire fewer workers here",
         ) from None
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 GPUS = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
+NOTHING_LEFT = "and nothing of it is left for cylinder"  # says a worker that gets no share
+
 
 def names(words: Sequence[str]) -> list[str]:
     """Return the variables that ``VAR[,VAR]`` words name, each once, in their order."""
