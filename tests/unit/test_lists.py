@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 import pytest
 
@@ -618,6 +620,177 @@ def test_storm(
     dice, limit = random.Random(seed), Limit(monkeypatch)
     for number in range(10):
         play(project, ledgers, limit, 100 * seed + number, dice.randrange(3, 40), 8)
+
+
+# -- attacks ---------------------------------------------------------------------------------------
+
+
+def test_server_in_trouble(project: Project, ledgers: Ledgers) -> None:
+    """A list that cannot be read for a moment is not taken for one that has ended."""
+    worker, desk = Worker(project), lists(project)
+    submit(project, 40)
+    reads = content.lines
+
+    def fails(file: BinaryIO, name: str) -> Iterator[Task]:
+        for task in reads(file, name):
+            if task.line == 20 and not failed:
+                failed.append(True)
+                raise OSError(errno.EIO, "the file server is in trouble")
+            yield task
+
+    failed: list[bool] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "lines", fails)
+        desk.look()
+        (work,) = desk.works.values()
+        work.mean = 0.01
+        with pytest.raises(OSError, match="in trouble"):
+            desk.give(worker.id, "host", 1)
+        work_off(project, desk, [worker])
+    assert sorted(n for n, _ in worker.begun) == list(range(40))
+    assert len(ledgers.counted()) == 40
+
+
+def test_unreadable(project: Project) -> None:
+    """A list that cannot be read at all is cancelled, and the record says why."""
+    worker, desk = Worker(project), lists(project)
+    place = submit(project)
+    mark = place.look().mark
+    assert mark is not None
+    os.unlink(place.place(mark))
+    os.symlink("/dev/null", place.place(mark))
+    work_off(project, desk, [worker])
+    assert os.listdir(project.results)[0].endswith(",cancelled")
+    told = [r["cause"] for w in records.writers(project) for r in records.of_worker(project, w)]
+    assert [cause for cause in told if "it cannot be read" in cause]
+
+
+def test_split_without_reply(
+    project: Project, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was split off runs elsewhere only, also if the worker was told that it went wrong."""
+    worker = Worker(project, lambda turn: "long" if turn.number == 0 else "ok")
+    cut_one(project, worker.id)
+    move = files.move
+
+    def breaks(source: str, target: str) -> bool:
+        if source.endswith(",new"):
+            monkeypatch.setattr(files, "move", move)
+            raise OSError(errno.EIO, "the file server is in trouble")
+        return move(source, target)
+
+    monkeypatch.setattr(files, "move", breaks)
+    worker.work()
+    worker.work()
+    assert worker.begun == [(0, 1)]
+    work_off(project, lists(project), [Worker(project)])
+    assert len(ledgers.counted()) == TASKS
+
+
+def test_split_after_burial(project: Project) -> None:
+    """Who learns at a split that it was given up begins none of the other tasks."""
+    worker = Worker(project)
+    cut_one(project, worker.id)
+
+    def given_up(_: Turn) -> str:
+        taking.take_all(project, worker.id, crashed=False)
+        return "long"
+
+    worker.fate = given_up
+    worker.work()
+    assert worker.begun == [(0, 1)]
+
+
+def test_directory_removed(project: Project) -> None:
+    """Who removes a list with all that belongs to it is rid of it: nothing of it runs again."""
+    worker, other, notes = Worker(project), Worker(project), list[Record]()
+    place, _ = cut_one(project, worker.id, 3)
+    desk = lists(project, notes=notes)
+    desk.look()
+    assert desk.give(other.id, "host", 1)
+    worker.fate = lambda turn: shutil.rmtree(place.path) or "ok" if turn.number == 0 else "ok"
+    worker.work()
+    assert worker.pod() == [], "else it would see it again and again"
+    desk.look()
+    assert other.pod() == []
+    assert [(r["task"], r["outcome"]) for r in notes] == [(None, "cancelled")]
+
+
+def test_removed_is_recorded(project: Project) -> None:
+    """That a list was removed is recorded, once, also by a dispatcher that comes later."""
+    worker, notes = Worker(project), list[Record]()
+    place, _ = cut_one(project, worker.id, 3)
+    worker.work()
+    desk = lists(project, notes=notes)
+    mark = place.look().mark
+    assert mark is not None
+    desk.look()
+    os.unlink(place.place(mark))
+    desk.close()
+    work_off(project, lists(project, notes=notes), [])
+    assert [(r["task"], r["outcome"]) for r in notes] == [(None, "cancelled")]
+
+
+def test_void_is_no_token(project: Project) -> None:
+    """A piece that was removed is missed also if somebody wrote a void one for its tasks."""
+    worker = Worker(project)
+    place = submit(project)
+    mark = place.look().mark
+    assert mark is not None
+    piece = place.cut(mark, 3, content.encode(0, [Task(1, -1, b"")] * 3), worker.id)
+    assert piece is not None
+    assert place.cut(mark, 5, b"", worker.id) is None
+    os.unlink(place.in_pod(worker.id, piece, False))
+    desk = lists(project)
+    for _ in range(30):
+        desk.look(nudge=True, recount=True)
+        feed(desk, worker)
+        worker.work()
+    assert shelf.keys(project) == []
+    assert sorted(n for n, _ in worker.begun) == list(range(3, TASKS))
+
+
+def test_mark_missed(project: Project, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing that misses the mark once costs no task its other try."""
+    worker = Worker(project, lambda turn: "fail" if turn.attempt == 1 else "ok")
+    desk, look = lists(project, retries=1), Shelf.look
+    cut_one(project, worker.id)
+    desk.look()
+    worker.work()
+    monkeypatch.setattr(Shelf, "look", lambda self, nudge=False: look(self)._replace(mark=None))
+    desk.look()
+    monkeypatch.setattr(Shelf, "look", look)
+    work_off(project, desk, [worker])
+    assert {outcome for _, _, outcome in ledgers.counted().values()} == {"ok"}
+
+
+def test_shortened(project: Project) -> None:
+    """Tasks that a power cut took, and that the list has no more, are cancelled."""
+    worker = Worker(project)
+    place, piece = cut_one(project, worker.id)
+    Path(place.in_pod(worker.id, piece, False)).write_bytes(b"")
+    mark = place.look().mark
+    assert mark is not None
+    Path(place.place(mark)).write_bytes(b"echo 0\n")
+    work_off(project, lists(project), [worker])
+    assert worker.begun == []
+    assert os.listdir(project.results)[0].endswith(",x1")
+
+
+def test_loss_recorded_once(project: Project) -> None:
+    """Who judges a piece again, since somebody died of it, records no loss twice."""
+    worker = Worker(project, lambda turn: "crash" if turn.number == 3 else "ok")
+    place, _ = cut_one(project, worker.id)
+    with pytest.raises(Crash):
+        worker.work()
+    taking.take_all(project, worker.id, crashed=True)
+    (kept,) = place.look().kept
+    ledger = Ledger(project, "dispatcher-00000000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shelf, "step", lambda *_: None)
+        assert afterwards.judge(place, kept, ledger.write) is None
+    assert afterwards.judge(place, kept, ledger.write) is not None
+    assert len(list(records.of_worker(project, "dispatcher-00000000"))) == 1
 
 
 # -- with everybody else -------------------------------------------------------------------------
