@@ -83,8 +83,8 @@ class Sink:
                     words = line.decode().split()
                     words[0] = words[0].upper()
                     say(self.answers.get(words[0], "250 fine"))
-                    sender = words[1] if words[0] == "MAIL" else sender
-                    receiver = words[1] if words[0] == "RCPT" else receiver
+                    sender = words[1].lower() if words[0] == "MAIL" else sender
+                    receiver = words[1].lower() if words[0] == "RCPT" else receiver
                     if words[0] == "DATA":
                         self._keep(list(iter(stream.readline, b".\r\n")))
                         self.envelopes.append((sender, receiver))
@@ -147,7 +147,7 @@ def test_each_so_many_tasks_and_at_the_end(sink: Callable[..., Sink], said: list
         ),
         ("dir/run1 has completed 5 tasks (1 failed)", ["Last 1:", "", "    \t5\techo 5"]),
     ]
-    assert server.envelopes == [(f"FROM:<{ADDRESS}>", f"TO:<{ADDRESS}>")] * 3
+    assert server.envelopes == [(f"from:<{ADDRESS}>", f"to:<{ADDRESS}>")] * 3
     assert {(m["From"], m["To"]) for m in server.mails} == {(ADDRESS, ADDRESS)}
     assert said == []
 
