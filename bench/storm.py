@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 from bench.audit import Attempt, Audit, Findings, what_counts
 from bench.common import Bed, Failed
@@ -34,9 +34,10 @@ TIMINGS = {
     "FJD_NUDGE": str(LEASE / 3),
 }
 PAUSE = 0.1  # s between two faults, on average
+PATIENCE = 0.85  # how probably a kill is put off, from moment to moment, until somebody has a task
 WORKERS, DISPATCHERS = 4, 2
 IN_LISTS = 0.85  # of all tasks
-BATCH = 200  # more tasks, if not enough happened to the first ones, or time is left
+BATCH, SHARE = 60, 50  # more tasks, if not enough happened: so many, or one for so many before
 FEW = 30  # tasks left: a new batch, or an end without faults
 MANY = 150  # faults after which a slow machine may go on without, if that was enough
 MOST_STOPPED = 2  # at once, or nobody is left to do anything
@@ -72,6 +73,7 @@ class Storm:
         self.jobs: list[str] = []
         self.lists: dict[str, int] = {}
         self._keys: dict[str, str] = {}
+        self._tasks = 0
         self._open: list[str] = []  # lists of which tasks are left
         self.hit: set[Attempt] = set()
         self.kills = self.stops = 0
@@ -204,9 +206,8 @@ class Storm:
             if now > limit:
                 raise Failed(f"{left} of {len(self.jobs)} tasks are left when the time is over")
             self._keep_alive(now)
-            if rough and now >= due:
+            if rough and now >= due and self._strike():
                 due += self.dice.expovariate(1 / PAUSE)
-                self._strike()
             if rough and self.hiring:
                 self.hiring.tick(now)
             if now >= counted:
@@ -214,30 +215,49 @@ class Storm:
                 if rough and (left < FEW or self.kills + self.stops >= MANY):
                     rough = now < until or not self.enough()
                     if rough and left < FEW:
-                        self.submit(BATCH)
-                        left += BATCH
+                        more = max(BATCH, self._tasks // SHARE)
+                        self.submit(more)
+                        left += more
                 counted = time.monotonic() + 0.3
             time.sleep(0.01)
 
-    def _strike(self) -> None:
-        """Do something bad to somebody, mostly to a worker with a task."""
+    def _strike(self) -> bool:
+        """Do something bad to somebody, mostly to a worker with a task; False: not just now."""
         name = "dispatcher" if self.dice.random() < 0.06 else "worker"
         able = [d for d in self._daemons if d.role.name == name and d.alive and not d.stopped]
         if not able:
-            return
+            return True
         self.dice.shuffle(able)
-        crews = [(daemon, daemon.pids()) for daemon in able]
-        # Who is between two tasks is hit as well, but only if nobody is in one.
-        daemon, pids = next((both for both in crews if running(both[1][2:])), crews[0])
         stopped = sum(bool(d.stopped) for d in self._daemons)
         if stopped < MOST_STOPPED and self.dice.random() < 0.3:
             self.stops += 1
-            some = pids if self.dice.random() < 0.7 else pids[:2]
+            daemon = next((d for d in able if running(d.pids()[2:])), able[0])
+            some = daemon.pids() if self.dice.random() < 0.7 else daemon.pids()[:2]
             daemon.stop(some, LEASE * self.dice.uniform(1.3, 2.0))
-            return
+            return True
+        victim = self._victim(able)
+        if victim is None and name == "worker" and self.dice.random() < PATIENCE:
+            return False  # else many would be killed before they have begun with anything
         self.kills += 1
-        self.hit |= running(pids[2:])
+        daemon, pids = victim or (able[0], able[0].pids())
         daemon.send(signal.SIGKILL, self.dice.choice((pids[:1], pids[:2], pids[1:2] or pids)))
+        daemon.send(signal.SIGCONT, pids[2:])
+        return True
+
+    def _victim(self, able: Sequence[Daemon]) -> Optional[tuple[Daemon, Sequence[int]]]:
+        """Return somebody with a task and all processes; that task stands still.
+
+        Else a task of milliseconds would have ended before the kill.
+        """
+        for daemon in able:
+            pids = daemon.pids()
+            daemon.send(signal.SIGSTOP, pids[2:])
+            hit = running(pids[2:])
+            if hit:
+                self.hit |= hit
+                return daemon, pids
+            daemon.send(signal.SIGCONT, pids[2:])
+        return None
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -288,6 +308,7 @@ class Storm:
     def run(self, tasks: int, seconds: float, limit: float) -> Findings:
         """Let it blow for at least so long, with more tasks if need be; then audit."""
         began = time.monotonic()
+        self._tasks = tasks
         self.start()
         self.submit(tasks)
         self.blow(began + seconds, began + limit)
