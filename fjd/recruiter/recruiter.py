@@ -19,7 +19,7 @@ from fjd.launchers.errand import Transport
 from fjd.launchers.hiring import LAUNCHERS, Batch, Hiring, default_number
 from fjd.launchers.remote import Errands
 from fjd.launchers.remoteconf import Host
-from fjd.recruiter import roster
+from fjd.recruiter import dismissal, roster
 from fjd.recruiter.away import FIRE_LIMIT, HIRE_LIMIT, AskPassword, Away, Say, is_this_machine
 from fjd.spool import crew, names
 from fjd.spool.crew import EVERYBODY, Choice
@@ -153,7 +153,7 @@ class Recruiter:
             well = self._shielded(lambda: self._fire_here(gently, choice))
             well = not self._away.hear(errands) and well
         if not self._local_only:
-            others, known = self._others(away, choice)
+            others, known = self._others(away, choice, self._dismiss(gently, choice))
             with self._away.errands(others, lambda _: words, FIRE_LIMIT) as errands:
                 well = not self._away.hear(errands) and well and known
         return wrong if well else _UNREACHABLE
@@ -162,9 +162,7 @@ class Recruiter:
         from fjd.launchers import firing  # needs psutil, 16 ms that hiring can do without
 
         fired = firing.fire(self.project, gently, self._talk, choice)
-        where = f'in project "{self.project.name}"'
-        if choice.context:
-            where = f'of context "{choice.context}" {where}'
+        where = self._where(choice)
         if fired.ended:
             self._out(f"Fired {workers(fired.ended - fired.stuck)} {where}.")
         else:
@@ -173,7 +171,21 @@ class Recruiter:
             self._out(f"{fired.finishing} of them will finish the task at hand first.")
         return not fired.stuck
 
-    def _others(self, asked: Sequence[Host], choice: Choice) -> tuple[list[Host], bool]:
+    def _where(self, choice: Choice) -> str:
+        of = f'of context "{choice.context}" ' if choice.context else ""
+        return f'{of}in project "{self.project.name}"'
+
+    def _dismiss(self, gently: bool, choice: Choice) -> set[str]:
+        """Fire the workers in Slurm's steps on other hosts; return who leaves by and by."""
+        told, left = dismissal.steps(self.project, choice, gently)
+        if told:
+            number = len(told) if gently else len(told - left)
+            self._out(f"Slurm's nodes: Fired {workers(number)} {self._where(choice)}.")
+        return left if gently else set()
+
+    def _others(
+        self, asked: Sequence[Host], choice: Choice, leaving: set[str]
+    ) -> tuple[list[Host], bool]:
         """Return the hosts that nobody asked and that still have workers; False: some are lost."""
         covered = {names.short_host(host.name).lower() for host in asked}
         found: dict[str, Host] = {}
@@ -182,7 +194,7 @@ class Recruiter:
             if card is None:
                 self._talk(f"worker {worker}: its entry cannot be read; end it on its host by hand")
                 known = False
-            elif not choice.holds(card):
+            elif worker in leaving or not choice.holds(card):
                 continue
             elif card.identity.host == hostname():
                 if not card.identity.is_here():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bed import Bed
 
 pytestmark = pytest.mark.xdist_group("hosts")
+RECRUITER = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "--project", "p"]
 
 # Hires all nodes of its allocation, says so, does what it is told by files, and says what is left.
 DRIVER = """\
@@ -84,8 +85,7 @@ def told(bed: Bed, name: str) -> dict[str, Any]:
 
 def workers(bed: Bed) -> list[tuple[str, int, int, str]]:
     """Return (host, engine, cylinder, launcher) of all workers."""
-    words = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "--project", "p"]
-    rows = json.loads(bed.run("node1", [*words, "roster", "--json"]).stdout)["workers"]
+    rows = json.loads(bed.run("node1", [*RECRUITER, "roster", "--json"]).stdout)["workers"]
     return sorted((r["host"], r["engine"], r["cylinder"], r["launcher"]) for r in rows)
 
 
@@ -138,6 +138,23 @@ def test_fewer_things_than_slots(cluster: Bed) -> None:
     assert told(cluster, "fired")["closed"]
 
 
+def test_fire_from_outside(cluster: Bed) -> None:
+    """fjd-recruiter ends workers of an allocation without logging in to its nodes."""
+    job = submit(cluster, "--nodelist=node2,node3", "--nodes=2", "--ntasks-per-node=2")
+    told(cluster, "hired")
+    for node in ("node2", "node3"):
+        cluster.refuse_key(node)
+    done = cluster.run("node1", [*RECRUITER, "fire"], check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'Slurm\'s nodes: Fired 4 workers in project "p".' in done.stdout
+    assert workers(cluster) == []
+    for name in ("stop", "fire"):
+        (cluster.home / name).touch()
+    assert told(cluster, "fired") == {"well": True, "active": [], "closed": True, "talk": []}
+    wait_for(lambda: over(cluster, job), "the allocation has ended")
+    assert processes(cluster) == []
+
+
 def test_the_end_of_the_allocation(cluster: Bed) -> None:
     """scancel takes everybody along; whoever looks next buries them."""
     job = submit(cluster, "--nodes=2", "--ntasks-per-node=2")
@@ -147,7 +164,6 @@ def test_the_end_of_the_allocation(cluster: Bed) -> None:
     cluster.run("node1", ["scancel", job])
     wait_for(lambda: over(cluster, job), "the allocation has ended", 60)
     wait_for(lambda: not processes(cluster), "no worker is left")
-    words = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "--project", "p"]
-    done = cluster.run("node1", [*words, "fire"], check=False)
+    done = cluster.run("node1", [*RECRUITER, "fire"], check=False)
     assert done.returncode == 0, done
     assert workers(cluster) == []

@@ -411,3 +411,31 @@ def test_marker_of_another_home(home: Home) -> None:
     assert (done.returncode, done.stdout) == (6, "")
     assert "another home" in done.stderr
     assert not (home.base / "home").exists()
+
+
+def test_a_context_has_a_life_of_its_own(home: Home) -> None:
+    """Its workers know where they stand and share what is there; the others stay when it ends."""
+    assert home.run("hire", "1").returncode == 0
+    words = ["hire", "3", "--context", "night", "--engine", "4", "-E", "THINGS"]
+    done = home.run(*words, THINGS="7,8")
+    assert (done.returncode, done.stdout) == (0, hired(2)), done.stderr
+    assert "THINGS has 2 for 3 slots: 2 will be used" in done.stderr
+    ours = sorted((c for c in home.cards() if c.context), key=lambda card: card.cylinder)
+    assert [(c.context, c.engine, c.cylinder) for c in ours] == [("night", 4, 0), ("night", 4, 1)]
+    workers = [psutil.Process(card.identity.pid) for card in ours]
+    shown = [home.cwd / str(card.cylinder) for card in ours]
+    for card, path in zip(ours, shown):
+        home.assign(card.worker, f"echo $THINGS >{path}.new; mv {path}.new {path}")
+    wait_until(lambda: all(path.exists() for path in shown), home.traces)
+    assert [path.read_text() for path in shown] == ["7\n", "8\n"]
+    lines = home.run("roster").stdout.splitlines()
+    assert sorted(line.split("\t")[-1] for line in lines[1:]) == ["", "night/4", "night/4"]
+    nobody = home.run("fire", "--context", "night", "--engine", "3").stdout
+    assert 'No workers to fire of context "night" in project "default".' in nobody
+    done = home.run("fire", "--context", "night")
+    said = fired(2).replace("workers in", 'workers of context "night" in')
+    assert done.stdout == said
+    wait_until(lambda: not any(worker.is_running() for worker in workers), lambda: workers)
+    assert [card.context for card in home.cards()] == [""]
+    assert home.run("fire").stdout == fired(1)
+    home.assert_clean()

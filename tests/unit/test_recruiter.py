@@ -16,13 +16,14 @@ from fjd.launchers.base import Order, Place, worker_argv
 from fjd.launchers.errand import Errand, HostError, Reply
 from fjd.launchers.hiring import Batch, Hiring
 from fjd.launchers.remoteconf import Host
-from fjd.recruiter import recruiter, roster
+from fjd.recruiter import dismissal, recruiter, roster
 from fjd.recruiter.contexts import ContextHiring
 from fjd.recruiter.recruiter import Recruiter
 from fjd.scripts import fjd_recruiter
-from fjd.spool import contexts, crew
+from fjd.spool import contexts, crew, pods
 from fjd.spool.crew import Card, Choice, Post
 from fjd.spool.names import RUN, Token, new_key
+from fjd.spool.pods import Pod
 from fjd.spool.project import Project
 from fjd.system import workdir
 from fjd.system.identity import Identity, hostname
@@ -363,6 +364,25 @@ def test_roster(project: Project) -> None:
     assert all(0 <= (row.seen or 0) < 10 for row in rows.values())
     shown = json.loads(json.dumps(rows["node2-9-00000000"].as_json()))
     assert (shown["host"], shown["pid"], shown["runs"]) == ("node2", os.getpid(), ["job.conf"])
+
+
+def test_fire_steps_of_slurm(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are dismissed through the spool; only who does not hear that is looked for by SSH."""
+    monkeypatch.setattr(dismissal, "PATIENCE", 0.0)
+    post = announce(project, "node2-1-00000000", "node2", "slurm")
+    announce(project, "node3-1-00000000", "node3", "slurm")
+    hosts = Hosts()
+    desk = Desk(project, hosts)
+    assert desk.recruiter.fire(gently=True) == 0
+    assert hosts.asked == []
+    assert 'Slurm\'s nodes: Fired 2 workers in project "p".' in desk.out
+    found = {worker: os.listdir(project.pod(worker)) for worker in os.listdir(project.jobpods)}
+    assert found == {f"node{n}-1-00000000": [pods.DISMISSED] for n in (2, 3)}
+    Pod(project, "node2-1-00000000").take_down()
+    post.leave()
+    assert desk.recruiter.fire() == 0
+    assert [name for name, _ in hosts.asked] == ["node3"]
+    assert desk.out[-2] == 'Slurm\'s nodes: Fired 0 workers in project "p".'
 
 
 class Party:
