@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-from fjd.spool import crew, pods
+from fjd.spool import contexts, crew, pods
 from fjd.spool.names import WHY, is_pod
 from fjd.spool.project import Project
 from fjd.system import files
@@ -21,9 +21,10 @@ OLD = 1.5 * LONGEST_WRITE  # s: more than that, or a file could be swept while i
 
 
 def sweep(project: Project) -> None:
-    """Remove old temporary files, reasons without a rejected job, and copies nobody runs."""
+    """Remove old temporary files, reasons without a job, copies nobody runs, dead contexts."""
     _reasons(project)
     _copies(project)
+    contexts.sweep(project)
     now = project.server_now()
     base = os.path.dirname(project.tmp)
     for host in files.listing(base) or ():

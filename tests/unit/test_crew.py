@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fjd.spool import crew
-from fjd.spool.crew import Card, Sighting
+from fjd.spool.crew import Card, Choice, Sighting
 from fjd.spool.project import Project
 from fjd.system.identity import Identity
 
@@ -119,3 +120,26 @@ def test_identity_in_a_card(worker: FakeWorker) -> None:
     assert card is not None
     assert isinstance(card.guardian, Identity)
     assert card.identity.alive() is None
+
+
+def test_cards_of_older_workers(worker: FakeWorker) -> None:
+    """They say nothing of contexts, and are read all the same."""
+    fields = json.loads(worker.post.card.dump())
+    for name in ("context", "engine", "cylinder"):
+        del fields[name]
+    found = Card.load(json.dumps(fields).encode())
+    assert found == worker.post.card
+    assert (found.context, found.engine, found.cylinder) == ("", -1, -1)
+    fields.update(context="c", engine=3, cylinder=1)
+    found = Card.load(json.dumps(fields).encode())
+    assert found == worker.post.card._replace(context="c", engine=3, cylinder=1)
+    assert Card.load(json.dumps({**fields, "engine": "x"}).encode()) is None
+
+
+def test_choice(worker: FakeWorker) -> None:
+    """All, those of a context, or those of one engine of it."""
+    card = worker.post.card._replace(context="c", engine=3)
+    held = [Choice(), Choice("c"), Choice("c", 3), Choice("", 3)]
+    assert all(choice.holds(card) for choice in held)
+    assert not any(choice.holds(card) for choice in (Choice("d"), Choice("c", 2), Choice("d", 3)))
+    assert [choice.holds(worker.post.card) for choice in held] == [True, False, False, False]
