@@ -137,14 +137,20 @@ class ContextHiring:
         return contexts.workers(self.project).keys() & set(self.context.ranks)
 
     def fire(self, gently: bool = False) -> bool:
-        """End the workers that are left; False if some could not be reached."""
+        """End the workers that are left; False if some could not be reached.
+
+        Those are told by the spool as well, and leave as soon as they see it.
+        """
         ranks = self.active()
         left = [engine for engine in self.context.engines if engine.rank in ranks]
         here, away = self._split(left)
         words = ["fire", *(["--gently"] if gently else []), "--context", self.context.label]
         with self._away.errands([host for host, _ in away], lambda _: words, FIRE_LIMIT) as errands:
             well = not here or self._fire_here(gently)
-            return not self._away.hear(errands) and well
+            failed = self._away.hear(errands)
+        deaf = [engine.rank for host, engine in away if host.name in failed]
+        contexts.dismiss(self.project, deaf, now=not gently)
+        return well and not failed
 
     def _fire_here(self, gently: bool) -> bool:
         recruiter = Recruiter(self.project, self._out, self._talk, local_only=True)

@@ -21,7 +21,7 @@ from fjd.launchers.remote import Errands
 from fjd.launchers.remoteconf import Host
 from fjd.recruiter import dismissal, roster
 from fjd.recruiter.away import FIRE_LIMIT, HIRE_LIMIT, AskPassword, Away, Say, is_this_machine
-from fjd.spool import crew, names
+from fjd.spool import contexts, crew, names
 from fjd.spool.crew import EVERYBODY, Choice
 from fjd.spool.project import Project
 from fjd.system import shares
@@ -103,6 +103,8 @@ class Recruiter:
     def _batch(self, number: int) -> Batch:
         """Return what to start here without a remote.conf."""
         if self._place is not None:
+            if self._place.engine >= 0:
+                contexts.keep(self.project, self._place.engine)
             number, remark = shares.slots(os.environ, self._place.resources, number)
             if remark:
                 self._talk(remark)

@@ -147,6 +147,11 @@ def claim(project: Project, number: int) -> list[int]:
     return mine
 
 
+def keep(project: Project, rank: int) -> None:
+    """See that nobody claims a rank that a person has chosen by hand, now or later."""
+    files.make_directory(f"{project.contexts}/{_RANK},{rank}")
+
+
 def begin(
     project: Project, label: str, hosts: Sequence[tuple[str, int]], how: str, limit: int = 0
 ) -> Context:

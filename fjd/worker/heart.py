@@ -18,7 +18,7 @@ from fjd.system import files
 from fjd.worker.guardian import Lifeline
 
 _SYNC = 1.0  # s: what a power cut may cost
-_LOOK_NEAR = 2.0  # s between two looks where the dispatcher's bell reaches us
+_LOOK_NEAR = 2.0  # s between two looks where the dispatcher's bell reaches us, or we are busy
 
 
 class Heart(threading.Thread):
@@ -78,7 +78,7 @@ class Heart(threading.Thread):
         due = look + self.timings.heartbeat
         while not self._end.wait(min(_SYNC, self.timings.heartbeat / 2)):
             if time.monotonic() >= look:
-                look = time.monotonic() + self.poll
+                look = time.monotonic() + max(_LOOK_NEAR, self.timings.poll)
                 self._heed()
             if time.monotonic() >= due:
                 due = time.monotonic() + self.timings.heartbeat

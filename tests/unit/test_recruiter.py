@@ -190,6 +190,7 @@ def test_hire_an_engine(project: Project, monkeypatch: pytest.MonkeyPatch) -> No
     assert desk.talk == ["THINGS has 2 for 3 slots: 2 will be used"]
     found = [(card.context, card.engine, card.cylinder) for card in cards(project)]
     assert found == [("c", 7, 0), ("c", 7, 1)]
+    assert contexts.claim(project, 1) == [8]
     assert {row.context for row in desk.recruiter.roster()} == {"c/7"}
 
 
@@ -452,7 +453,9 @@ def test_fire_a_context(project: Project) -> None:
     assert [name for name, _ in hosts.asked] == ["far"]
     assert hosts.command("far").endswith(" fire --context c")
     hosts.answers["far"] = HostError("it is down")
-    assert not party.hiring.fire(gently=True)
+    assert not party.hiring.fire()
+    assert os.listdir(project.pod(post.worker)) == [pods.DISMISSED_NOW]  # it may see this
+    Pod(project, post.worker).take_down()
     post.leave()
     assert party.hiring.close()
 
