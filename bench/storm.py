@@ -40,6 +40,7 @@ IN_LISTS = 0.85  # of all tasks
 BATCH, SHARE = 60, 50  # more tasks, if not enough happened: so many, or one for so many before
 FEW = 30  # tasks left: a new batch, or an end without faults
 MANY = 150  # faults after which a slow machine may go on without, if that was enough
+END = 90.0  # s that the end without faults may take
 MOST_STOPPED = 2  # at once, or nobody is left to do anything
 INSIDE, INSIDE_PIECES, LATE = 50, 10, 1  # kills and late records without which it counts not
 
@@ -281,12 +282,12 @@ class Storm:
         return (project.jobpods, project.workers, project.workerqueue, project.lists)
 
     def _wait(self, over: Callable[[], bool]) -> None:
-        until = time.monotonic() + 30.0
+        until = time.monotonic() + END
         while not over():
             if time.monotonic() > until:
                 there = [str(daemon.pids()) for daemon in self._daemons if daemon.alive]
                 entries = [found for place in self._places() for found in os.walk(place)]
-                raise Failed(f"not over within 30 s: processes {there}, entries {entries}")
+                raise Failed(f"not over within {END:g} s: processes {there}, entries {entries}")
             time.sleep(0.01)
             self._reap()
 
