@@ -146,13 +146,23 @@ def refuse_if_served(project: Project, prefix: str) -> None:
 
 def clear(name: str, prefix: str, talk: Say) -> None:
     """Settle and remove what an earlier run with that prefix has left; nothing is lost by it."""
-    if not runs.exists(name):
-        return
-    project = Project.open(name)
-    if runs.owner(project) != prefix:
+    if runs.exists(name):
+        project = Project.open(name)
         runs.claim(project, prefix)  # refuses what is somebody else's
+        _settle_earlier(project, prefix, talk)
+        runs.remove(project)
+
+
+def complete(name: str, prefix: str, talk: Say) -> None:
+    """Let the status file of an earlier run be whole, so that it can be resumed from."""
+    if runs.exists(name):
+        project = Project.open(name)
+        if runs.owner(project) == prefix:
+            _settle_earlier(project, prefix, talk)
+
+
+def _settle_earlier(project: Project, prefix: str, talk: Say) -> None:
     refuse_if_served(project, prefix)
     if shelf.keys(project):
-        talk("an earlier run with this prefix was broken off; bringing it to its end first")
+        talk(f"the run {prefix} was broken off; bringing what it did to its end first")
     settle(project, talk)
-    runs.remove(project)

@@ -245,7 +245,7 @@ def test_killed_and_started_again(env: FjdEnv) -> None:
     tasks(env, ["echo again >> ran"], "others")
     done = batch(env, "-p", "run1", "others")
     assert done.code == 0, done.err
-    assert "an earlier run with this prefix was broken off" in done.err
+    assert "run1 was broken off; bringing what it did to its end first" in done.err
     assert lines_of(env, "ran") == ["again"]
     assert lines_of(env, "ended") == []
     assert projects(env) == []
