@@ -16,7 +16,7 @@ from fjd.batch.prefix import Prefix
 from fjd.batch.tasksource import FIELDS, TaskSource
 from fjd.batch.web import Web
 from fjd.batch.webpage import SHOWN
-from fjd.errors import ConfigError
+from fjd.errors import ConfigError, FjdError
 from fjd.system import files
 
 Say = Callable[[str], None]
@@ -137,6 +137,15 @@ class Services:
             self._announcer.put(key, str(barrier["TaskId"]))
         except StoreGone as error:
             self._say(f"barrier {barrier['TaskId']} is not announced: {error}")
+
+    def finish(self) -> Optional[FjdError]:
+        """Let a program fetch its last results; return why it failed, if it did."""
+        try:
+            if self.source:
+                self.source.finish()
+        except FjdError as error:
+            return error
+        return None
 
     def close(self) -> None:
         """End everything; what was published is taken away."""
