@@ -19,6 +19,9 @@ from tap import CALLS, traced
 CRASH = [sys.executable, str(Path(__file__).with_name("crash.py"))]
 SHARES = 4
 
+# Some hundred forks for each share, and a busy machine has other things to do as well.
+pytestmark = pytest.mark.timeout(550)
+
 
 def run(words: list[str], limit: float = 500.0) -> str:
     """Run a command to its end, which must be a good one; return what it printed."""
