@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import string
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +19,9 @@ from fjd.spool import jobfile, names, pods, records
 from fjd.spool.crew import Card
 from fjd.spool.duration import duration
 from fjd.spool.lease import Claim, Holder
+from fjd.spool.lists import grammar as lists
+from fjd.spool.lists import statusfile
+from fjd.spool.lists.terms import Terms
 from fjd.spool.names import Entry, Result, Token
 from fjd.spool.timings import Timings
 from fjd.system import inifile
@@ -45,6 +50,11 @@ HOLDER = json.dumps(
     {"identity": WHO, "timings": list(Timings()), "bell": "", "since": 1.5}
 ).encode()
 RECORD = json.dumps({"event": "end", "key": "j.abcdefghijkl", "attempt": 1}).encode() + b"\n"
+TASKS = (
+    b"#DISBATCH PERENGINE START a\n#FJD PREFIX ( \n#DISBATCH REPEAT 5 start 100 step 50 x\n# c\n\n"
+    b"y\n#DISBATCH BARRIER CHECK k\r\n#FJD TASK 5\na\nb\nc\n#FJD LINE 7\nz\n#FJD END\n"
+)
+ROW = b"ROES\t5\t13\t-1\tvm\t26\t-9\t0.008\t1.5\t1.508\t5\t'a\\n'\t4\t''\t'it\\'s \\xe9'\n"
 NAMES = (
     "job.conf.abcdefghijkl,s12,a3,c1,f2,run",
     "job.abcdefghijkl,s12,a3,node-1-00ff00ff,x3",
@@ -201,6 +211,40 @@ def test_duration(text: str) -> None:
         assert duration(text) > 0
     except ValueError:
         return
+
+
+@FEW
+@given(data=either(TASKS), growing=st.booleans())
+def test_list(data: bytes, growing: bool) -> None:
+    """A list is refused before it is run, or is run to its end."""
+
+    def refused(read: Callable[[], object]) -> str:
+        try:
+            read()
+        except FjdError as error:
+            return str(error)
+        return ""
+
+    reader = lists.Reader(io.BytesIO(data), "x", growing)
+    said = refused(lambda: reader.skip_to(1 << 60))
+    assert said == "" or "line " in said
+    assert growing or said == refused(lambda: lists.check(io.BytesIO(data), "x"))
+
+
+@FEW
+@given(data=either(ROW))
+def test_status_file(data: bytes) -> None:
+    """A line of a status file is one, also for who reads it quickly, or is none."""
+    row = statusfile.parse(data)
+    assert statusfile.brief(data) == (row and (row.kind, row.number, row.code))
+
+
+@FEW
+@given(data=damaged(Terms().dump()))
+def test_terms(data: bytes) -> None:
+    """Terms are whole or they are nothing."""
+    terms = Terms.load(data)
+    assert terms is None or Terms.load(terms.dump()) == terms
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"[", b"[control]", b"\xff\xfe", b"[control]\n="])

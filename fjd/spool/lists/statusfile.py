@@ -19,6 +19,7 @@ that is not UTF-8. Old files have all commands quoted; all three are read. Snipp
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from typing import NamedTuple, Optional
 
@@ -34,12 +35,13 @@ LOST = -100
 TIMEOUT = 124
 _HUGE = 10**18
 SHOWN = 40  # bytes of what was printed, from its beginning and from its end
-_INT, _REAL = rb"(-?\d{1,18})", rb"(-?\d{1,18}(?:\.\d{1,18})?)"
-_ROW = re.compile(
-    rb"([ROEPSZBC ]{0,5})\t(\d{1,18})\t%b\t%b\t([^\t\n]*)\t%b\t%b\t%b\t%b\t%b"
-    rb"\t(\d{1,18})\t([^\t\n]*)\t(\d{1,18})\t([^\t\n]*)\t([^\n\0]*)\n"
+_INT, _REAL = rb"-?\d{1,18}", rb"-?\d{1,18}(?:\.\d{1,18})?"
+_PATTERN = (
+    rb"([ROEPSZBC ]{0,5})\t(\d{1,18})\t(%b)\t(%b)\t([^\t\n]*)\t(%b)\t(%b)\t%b\t%b\t%b"
+    rb"\t(\d{1,18})\t[^\t\n]*\t(\d{1,18})\t([^\t\n]*)\t([^\n\0]*)\n"
     % (_INT, _INT, _INT, _INT, _REAL, _REAL, _REAL)
 )
+_ROW = re.compile(_PATTERN)
 # Only what repr() writes: anything else that begins and ends with a quote is a command.
 _ESCAPE = rb"\\[\\'\"nrt]|\\x[0-9a-f]{2}"
 _WIDE = rb"|\\u[0-9a-f]{4}|\\U000[0-9a-f]{5}|\\U0010[0-9a-f]{4}"
@@ -77,12 +79,12 @@ def parse(line: bytes) -> Optional[Row]:
     if found is None:
         return None
     flags, number, at, repeat, host, pid, code = found.group(1, 2, 3, 4, 5, 6, 7)
-    text = found[15].removesuffix(b"\r")
+    text = found[11].removesuffix(b"\r")
     return Row(
         kind_of(flags),
         *(int(number), int(at), int(repeat), host, int(pid), int(code)),
-        line[found.start(5) : found.end(14)],
-        *(int(found[11]), int(found[13]), unquote(text), text),
+        line[found.start(5) : found.end(10)],
+        *(int(found[8]), int(found[9]), unquote(text), text),
     )
 
 
@@ -91,9 +93,11 @@ def brief(line: bytes) -> Optional[tuple[str, int, int]]:
     found = _ROW.fullmatch(line)
     if found is None:
         return None
-    return kind_of(found[1]), int(found[2]), int(found[7])
+    flags, number, code = found.group(1, 2, 7)
+    return kind_of(flags), int(number), int(code)
 
 
+@functools.lru_cache(64)  # there are only so many, and asked for every row
 def kind_of(flags: bytes) -> str:
     """Return what the flags say beside R, O and E."""
     return flags.strip(b"ROE ")[:1].decode() or " "
