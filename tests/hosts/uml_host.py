@@ -145,7 +145,9 @@ class UmlHost(Host):
             raise RuntimeError(f"{self.name}: {error}: {self._log.read_text()}") from error
         if says("Kernel panic"):
             raise RuntimeError(f"{self.name} does not boot: {self._log.read_text()}")
-        nsenter = [NSENTER, "-t", str(self.switch), "-n"]
+        # Unlike all else it would not notice that our end of its pipe is gone.
+        die_with_us = ["setpriv", "--pdeathsig", "KILL", "--"]
+        nsenter = [NSENTER, "-t", str(self.switch), "-n", *die_with_us]
         self._master = child([*nsenter, *self._ssh("-M", "-N"), self._login])
         check = [*self._ssh("-O", "check"), self._login]
         wait_for(
