@@ -17,12 +17,14 @@ from fjd.dispatcher.progress import Progress
 from fjd.dispatcher.service import Contest, Service, taken
 from fjd.errors import NoWorkers
 from fjd.recruiter.recruiter import Recruiter
-from fjd.spool import crew, pods, runs, timings
+from fjd.spool import contexts, crew, pods, runs, timings
 from fjd.spool.lists import shelf, taking
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
 
 _ALONE = 2.0  # s without any worker until that counts
+_LEAVE = 5.0  # s for whoever added a context to end it
+_LOOK = 0.02
 
 Say = Callable[[str], None]
 
@@ -122,6 +124,15 @@ class Office:
 def fire_everybody(project: Project, talk: Say) -> bool:
     """End all workers of a project, wherever they are; False if some could not be reached."""
     return Recruiter(project, lambda _: None, talk).fire() == 0
+
+
+def wait_for_contexts(project: Project, patience: float = _LEAVE) -> None:
+    """Let those who added contexts see that the run is over, and keep what their workers said."""
+    until = time.monotonic() + patience
+    while any(context.by.alive() is not False for context in contexts.everyone(project)):
+        if time.monotonic() > until:
+            return
+        time.sleep(_LOOK)
 
 
 def settle(project: Project, talk: Say) -> None:
