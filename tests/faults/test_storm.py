@@ -29,7 +29,7 @@ def test_storm(first: int) -> None:
     storms = [
         subprocess.Popen(
             [sys.executable, "-m", "bench.soak", "--minutes", "0", "--limit", str(LIMIT),
-             "--tasks", str(TASKS), "--seed", str(seed)],
+             "--tasks", str(TASKS), "--seed", str(seed), "--no-hire"],
             cwd=root,
             env={**os.environ, "PYTHONPATH": root},
             stdin=subprocess.DEVNULL,
