@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import shutil
 import statistics
@@ -20,7 +19,6 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 from bench.common import (
-    LIMIT,
     Bed,
     Clocked,
     Failed,
@@ -32,6 +30,7 @@ from bench.common import (
     report,
     verdict,
 )
+from bench.hyperqueue import rate_of
 from fjd.spool import records
 from fjd.spool.project import Project
 
@@ -91,22 +90,7 @@ def xargs(bed: Bed, number: int, name: str) -> float:
 
 def hyperqueue(bed: Bed, number: int, name: str) -> float:
     """Run as many programs with HyperQueue; return the rate."""
-    directory = f"{bed.path}/{name}"
-    os.mkdir(directory)
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.hyperqueue", str(number), directory],
-        cwd=root,
-        env=bed.env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    shutil.rmtree(directory)
-    if done.returncode:
-        raise Failed(f"HyperQueue: {(done.stderr or done.stdout).strip()[-200:]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["rate"])
+    return rate_of(bed, number)
 
 
 def measure(number: int, rounds: int) -> bool:
