@@ -16,7 +16,6 @@ from fjd.batch.retire import SLURM as RETIRE_BY_SLURM
 from fjd.batch.retire import Retirement
 from fjd.errors import FjdError, NoWorkers
 from fjd.recruiter.contexts import ContextHiring
-from fjd.recruiter.steps import StepHiring
 from fjd.spool import contexts, crew
 from fjd.spool.contexts import SLURM, Context
 from fjd.spool.project import Project
@@ -25,6 +24,14 @@ _LOOK = 0.5  # s between two looks at who is still there
 _LOOKS = 2  # without an engine until it counts as left: a worker may be between two places
 
 Say = Callable[[str], None]
+
+
+def _kind(how: str) -> type[ContextHiring]:
+    if how != SLURM:
+        return ContextHiring
+    from fjd.recruiter.steps import StepHiring  # needs psutil, 16 ms, also where there is no Slurm
+
+    return StepHiring
 
 
 class Crew(threading.Thread):
@@ -92,8 +99,7 @@ class Crew(threading.Thread):
         self._log = Log(self._prefix.context_log(context.label))
         self._retirement = self._make_retirement(context)
         self._note(f"context {context.label}: {context.engines}")
-        kind = StepHiring if how == SLURM else ContextHiring
-        self._hiring = kind(
+        self._hiring = _kind(how)(
             self.project,
             context,
             self._note,

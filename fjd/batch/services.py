@@ -6,18 +6,20 @@ import ast
 import os
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fjd.batch.kvs import Server
 from fjd.batch.kvsclient import Client, StoreGone
-from fjd.batch.mail import Mailer
 from fjd.batch.options import Options, server_address
 from fjd.batch.prefix import Prefix
 from fjd.batch.tasksource import FIELDS, TaskSource
-from fjd.batch.web import Web
 from fjd.batch.webpage import SHOWN
 from fjd.errors import ConfigError, FjdError
 from fjd.system import files
+
+if TYPE_CHECKING:
+    from fjd.batch.mail import Mailer
+    from fjd.batch.web import Web
 
 Say = Callable[[str], None]
 
@@ -78,6 +80,8 @@ class Services:
 
     def _open(self, options: Options) -> None:
         if options.mail_to:
+            from fjd.batch.mail import Mailer  # smtplib costs 15 ms, and few want mail
+
             self._mailer = Mailer(options.mail_to, options.mail_every, self._prefix.name, self._say)
         programs = options.task_command or options.task_server is not None
         if options.kvs_server is not None or options.task_server:
@@ -91,6 +95,8 @@ class Services:
                 self.store, options.task_command, server=self._server, talk=self._say
             )
         if options.web:
+            from fjd.batch.web import Web  # and as few a page
+
             self._web = Web(self._page)
             self._publish(self._prefix.url, self._web.url)
             self._say(f"see {self._web.url}")
