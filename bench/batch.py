@@ -101,7 +101,7 @@ def bare(bed: Bed, path: str, number: int) -> float:
         if running == WORKERS:
             os.wait()
             running -= 1
-        os.posix_spawn("/bin/bash", ["/bin/bash", "-c", line], bed.env)
+        os.posix_spawn("/bin/bash", [b"bash", b"-c", line], bed.env)
         running += 1
     for _ in range(running):
         os.wait()
