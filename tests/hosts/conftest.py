@@ -27,7 +27,7 @@ collect_ignore = ["test_bed.py"] if KIND else ["test_nfs.py"]
 def pytest_configure(config: pytest.Config) -> None:
     # Known already where pytest-xdist is; without it, --strict-markers would refuse it.
     config.addinivalue_line("markers", "xdist_group(name): run on the same worker")
-    config.addinivalue_line("markers", "one_kernel: freezes hosts, which needs one kernel for all")
+    config.addinivalue_line("markers", "one_kernel: freezes hosts, or believes in one clock")
     reason = KIND and nfs_bed.missing(KIND)
     if reason:
         raise pytest.UsageError(reason)

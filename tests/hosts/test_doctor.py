@@ -60,6 +60,7 @@ def left_in_tmp(bed: Bed) -> list[str]:
     return [path.name for path in (bed.home / ".fjd/p/tmp").iterdir() if "doctor" in path.name]
 
 
+@pytest.mark.one_kernel  # and one clock
 def test_three_hosts(fresh_bed: Bed) -> None:
     """All is well everywhere, and how late the home is is told and written down."""
     bed = fresh_bed

@@ -38,7 +38,7 @@ SWITCH_ADDRESS = f"{CONTROL_NET}.254"
 DISK = "/mnt"  # where a host has its own disk
 MODULES = Path("/usr/lib/uml/modules")
 UML_INIT = Path(__file__).with_name("uml_init.sh")
-MEMORY = "400M"
+MEMORY = "640M"  # half of it is /tmp, where fjd wants some room
 BOOT = 90.0  # s that a boot may take
 # The kernel is a child of "cat", process 1 of a pid namespace: it ends when our end of a pipe does.
 SUPERVISOR = '"$@" </dev/null >"$LOG" 2>&1 & echo ready; exec cat'
