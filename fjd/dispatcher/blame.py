@@ -33,6 +33,11 @@ class Blame:
         self.stopped = False
         self.present: Collection[str] = ()
 
+    def allow(self, retries: Optional[int]) -> None:
+        """Take what the list's submitter says of retries; None: nothing."""
+        if retries is not None:
+            self._retries = retries
+
     def _name(self, task: int) -> Key:
         return self._key, task
 

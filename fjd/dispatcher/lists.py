@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Callable, Optional
 
+from fjd.dispatcher.absence import Office
 from fjd.dispatcher.blame import Blame
 from fjd.dispatcher.hosts import Hosts
 from fjd.dispatcher.muster import Member
-from fjd.dispatcher.work import MOST, Office, Work
+from fjd.dispatcher.work import MOST, Work
 from fjd.errors import JobFileError
 from fjd.spool.lists import taking
 from fjd.spool.lists.names import Assigned
@@ -31,6 +32,9 @@ class Lists:
         retries: further attempts of a task after a failure.
         hosts: what is known of the hosts, also from single jobs.
         clock: monotonic seconds.
+
+    Attributes:
+        woken: workers that are to look into their pods: what they run was called off.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Lists:
         self.works: dict[str, Work] = {}
         self._hands: dict[str, set[str]] = {}  # births of the pieces in each pod
         self._present: set[str] = set()
+        self.woken: set[str] = set()
 
     def look(self, nudge: bool = False, recount: bool = False) -> int:
         """Look after every list; return how many tasks have ended.
@@ -72,6 +77,8 @@ class Lists:
                 ended += len(work.look(nudge, recount))
             except JobFileError as error:
                 work.stop(error)
+            self.woken |= work.woken
+            work.woken.clear()
             for worker, birth in work.back:
                 self._hands.get(worker, set()).discard(birth)
         for key in [key for key, work in self.works.items() if key not in there or work.ended]:

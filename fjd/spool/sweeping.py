@@ -9,9 +9,11 @@ difference to a file that was made just now.
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Optional
 
 from fjd.spool import contexts, crew, pods
+from fjd.spool.lists.submission import STAGED
 from fjd.spool.names import WHY, is_pod
 from fjd.spool.project import Project
 from fjd.system import files
@@ -37,10 +39,15 @@ def sweep(project: Project) -> None:
 
 
 def _old(path: str, now: float) -> None:
-    if os.path.isdir(path):
+    staged = path.endswith(STAGED)  # a list whose submitter has died
+    if os.path.isdir(path) and not staged:
         return  # a job has put it there, and it is not ours to remove
     changed = _changed(path)
-    if changed is not None and now - changed > OLD:
+    if changed is None or now - changed <= OLD:
+        return
+    if staged:
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         files.remove(path)
 
 

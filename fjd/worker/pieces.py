@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional
 
 from fjd.spool.lists import content, taking
-from fjd.spool.lists.content import Task
 from fjd.spool.lists.names import BACK, END, TORN, Assigned, Piece
 from fjd.spool.lists.shelf import LARGEST, Shelf
+from fjd.spool.lists.task import Task
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger, Record, attempt
@@ -16,12 +17,13 @@ from fjd.system import files
 
 
 class Turn(NamedTuple):
-    """One task that is to be run now."""
+    """One task that is to be run now; ``common`` is what the whole list has in common."""
 
     key: str
     number: int
     attempt: int
     task: Task
+    common: Mapping[str, Any]
 
 
 class Pieces:
@@ -100,20 +102,27 @@ class _Run:
             return self._end(TORN, 0, self._piece.lo)
         except FileNotFoundError:
             return False  # RACE: it was taken as soon as we had it
-        at, first, why = os.path.getsize(self._records), self._piece.lo, END
-        while self._now < self._piece.hi and not self._gone and not should_stop():
-            number = self._piece.number(self._now)
-            turn = Turn(self._shelf.key, self._now, number, tasks[self._now - first])
-            record = execute(turn, self._split)
+        at, why = os.path.getsize(self._records), END
+        for task in tasks:  # of a range whose other numbers are no tasks, or are done
+            self._now = task.number
+            if task.number >= self._piece.hi or self._gone or should_stop():
+                break
+            record = execute(self._turn(task), self._split)
             self._insist(lambda: ledger.write(record))  # noqa: B023  called at once
             if record.get("orphaned"):
                 return True  # it may have killed our guardian on purpose: we bury ourselves
             if record.get("returned"):
                 why = BACK
                 break
-            self._now += 1
+        else:
+            self._now = self._piece.hi
         self._insist(ledger.sync)
-        return self._end(why, at, self._now)
+        return self._end(why, at, min(self._now, self._piece.hi))
+
+    def _turn(self, task: Task) -> Turn:
+        common = self._content.common if self._content else {}
+        attempt = self._piece.number(task.number)
+        return Turn(self._shelf.key, task.number, attempt, task, common)
 
     def _split(self) -> None:
         """A task lasts: let somebody else have those behind it."""
@@ -121,7 +130,9 @@ class _Run:
         if behind >= self._piece.hi or self._content is None:
             return
         tasks = self._content.part(behind, self._piece.hi)
-        data = content.encode(behind, tasks, self._content.common)
+        if not tasks:
+            return
+        data = content.encode(behind, self._piece.hi, tasks, self._content.common)
         try:
             short = self._shelf.split(self._worker, self._piece, behind, data)
         except (files.DiskFull, OSError):

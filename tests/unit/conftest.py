@@ -13,12 +13,16 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Callable, NoReturn, Optional
 
 import pytest
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode does not
 
 from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.dispatcher.progress import Progress

@@ -9,25 +9,20 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
+from listplay import Crash, Worker, feed, lists, work_off
 
-from fjd.dispatcher.hosts import Hosts
-from fjd.dispatcher.lists import Lists
-from fjd.dispatcher.muster import Member
 from fjd.spool import burial, names, records
-from fjd.spool.burial import loss_record
-from fjd.spool.crew import Sighting
-from fjd.spool.lists import afterwards, content, covered, ends, shelf, submission, taking
-from fjd.spool.lists.content import Task
+from fjd.spool.lists import afterwards, content, covered, ends, grammar, shelf, submission, taking
 from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Shelf
-from fjd.spool.names import Token
+from fjd.spool.lists.task import Task
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger, Record
 from fjd.system import files
-from fjd.worker.pieces import Pieces, Turn
+from fjd.worker.pieces import Turn
 
 if TYPE_CHECKING:
     from tests.unit.conftest import Bench, Hire, Tools
@@ -36,84 +31,9 @@ ME = "dispatcher-0-00000000"
 TASKS = 9
 
 
-class Crash(BaseException):
-    """The process ends here."""
-
-
-class Worker:
-    """A worker whose tasks take no time; ``fate`` says of (task, attempt) what becomes of it."""
-
-    def __init__(self, project: Project, fate: Optional[Callable[[Turn], str]] = None) -> None:
-        self.project, self.id = project, names.new_worker("host", 0)
-        self.begun: list[tuple[int, int]] = []
-        self.stop = self.crashed = False
-        self.fate = fate or (lambda _: "ok")
-        self.ledger = Ledger(project, self.id)
-        os.mkdir(project.pod(self.id))
-        self.pieces = Pieces(
-            project, self.id, self.ledger, self.execute, lambda verb: verb(), lambda: self.stop
-        )
-
-    def execute(self, turn: Turn, lasts: Callable[[], None]) -> Record:
-        """Play a task."""
-        self.begun.append((turn.number, turn.attempt))
-        fate = self.fate(turn)
-        if fate == "crash":
-            self.crashed = True
-            raise Crash
-        if fate == "long":
-            lasts()
-        token = Token(turn.key, 0, turn.attempt)
-        record = {**loss_record(token, self.id, ""), "task": turn.number, "exit": 0}
-        record["command"] = turn.task.command.decode("utf-8", "surrogateescape")
-        if fate == "fired":
-            self.stop = True
-            return {**record, "returned": True, "outcome": "cancelled"}
-        return {**record, "outcome": "failed" if fate == "fail" else "ok", "seconds": 0.06}
-
-    def work(self) -> int:
-        """Run what lies in the pod; return how many pieces that were."""
-        count = 0
-        for item in taking.held(self.project, self.id):
-            place = Shelf(self.project, item.key)
-            if item.accepted or place.accept(self.id, item.piece):
-                self.pieces.run(item._replace(accepted=True))
-                count += 1
-        return count
-
-    def pod(self) -> list[Assigned]:
-        """Return what lies in the pod."""
-        return taking.held(self.project, self.id)
-
-
 def submit(project: Project, count: int = TASKS) -> Shelf:
     """Submit a list."""
     return submission.submit(project, "x.tasks", (b"echo %d" % n for n in range(count)))
-
-
-def lists(project: Project, retries: int = 0, notes: Optional[list[Record]] = None) -> Lists:
-    """Return a new dispatcher's lists."""
-    me = names.new_worker("dispatcher", 0)
-    note = notes.append if notes is not None else lambda _: None
-    return Lists(project, me, note, lambda: True, retries, Hosts(lambda _: None), lambda: 0.0)
-
-
-def feed(desk: Lists, worker: Worker) -> None:
-    """Let one worker have what it can take."""
-    sighting = Sighting(worker.id, 0, "workerqueue")
-    desk.feed([Member(sighting, None, 0.0)])
-
-
-def work_off(project: Project, desk: Lists, crew: list[Worker]) -> None:
-    """Let dispatcher and workers take turns until no list is left."""
-    for _ in range(200):
-        desk.look(nudge=True)
-        if not shelf.keys(project):
-            return
-        for worker in crew:
-            desk.give(worker.id, "host", len(crew))
-            worker.work()
-    pytest.fail(f"it does not end: {os.listdir(project.lists)}")
 
 
 class Ledgers:
@@ -157,7 +77,7 @@ def cut_one(project: Project, worker: str, hi: int = 5) -> tuple[Shelf, Piece]:
     place = submit(project)
     mark = place.look().mark
     assert mark is not None
-    data = content.encode(0, [Task(n + 1, -1, b"echo %d" % n) for n in range(hi)])
+    data = content.encode(0, hi, [Task(n, n + 1, -1, b"echo %d" % n) for n in range(hi)])
     piece = place.cut(mark, hi, data, worker)
     assert piece is not None
     return place, piece
@@ -172,13 +92,13 @@ def test_submit(project: Project) -> None:
     mark = place.look().mark
     assert mark is not None
     assert (mark.n, mark.token.job) == (0, "x.tasks")
-    assert Path(place.place(mark)).read_bytes() == b"echo \xff\t\n\nb\n"
+    assert Path(place.place(mark)).read_bytes() == b"echo \xff\t\n#FJD TASK 0\n\nb\n"
     assert shelf.keys(project) == [place.key]
 
 
-@pytest.mark.parametrize("bad", [b"a\nb", b"a\0b", b"x" * ((1 << 20) + 1)])
+@pytest.mark.parametrize("bad", [b"a\0b", b"x" * ((1 << 20) + 1)])
 def test_submit_refused(project: Project, bad: bytes) -> None:
-    """What cannot be one line is refused, and nothing is left behind."""
+    """What cannot be a command is refused, and nothing is left behind."""
     with pytest.raises(Exception, match="command 2"):
         submission.submit(project, "x", [b"true", bad])
     assert (os.listdir(project.lists), os.listdir(project.tmp)) == ([], [])
@@ -398,7 +318,8 @@ def test_torn(project: Project, ledgers: Ledgers) -> None:
 def test_stop(project: Project) -> None:
     """What waits in a stopped list is cancelled; what runs ends as it does."""
     worker = Worker(project)
-    place, _ = cut_one(project, worker.id, 3)
+    place, piece = cut_one(project, worker.id, 3)
+    assert place.accept(worker.id, piece)
     desk = lists(project)
     desk.look()
     other = Worker(project)
@@ -498,17 +419,22 @@ def test_covered() -> None:
 
 def test_content() -> None:
     """Commands are kept byte for byte, and what was cut off anywhere is noticed."""
-    tasks = [Task(1, -1, b"a\tb \xff\n"), Task(70000, 3, b""), Task(3, -1, bytes(range(1, 256)))]
-    data = content.encode(5, tasks, {"key": "k"})
+    tasks = [
+        Task(5, 1, -1, b"a\tb \xff\n"),
+        Task(6, 70000, 3, b""),
+        Task(8, 3, -1, bytes(range(1, 256))),
+    ]
+    data = content.encode(5, 9, tasks, {"key": "k"})
     found = content.decode(data)
-    assert (found.lo, found.common, found.tasks) == (5, {"key": "k"}, tasks)
-    assert found.part(6, 8) == tasks[1:]
-    for lo, hi in ((4, 6), (7, 9)):
+    assert found == (5, 9, {"key": "k"}, tasks)
+    assert found.part(6, 9) == tasks[1:]
+    assert found.part(7, 8) == [], "it was done by an earlier run"
+    for lo, hi in ((4, 6), (7, 10)):
         with pytest.raises(content.Torn):
             found.part(lo, hi)
     for size in range(len(data)):
         with pytest.raises(content.Torn):
-            content.decode(data[:size]).part(5, 8)
+            content.decode(data[:size])
 
 
 # -- crashes ---------------------------------------------------------------------------------------
@@ -629,18 +555,17 @@ def test_server_in_trouble(project: Project, ledgers: Ledgers) -> None:
     """A list that cannot be read for a moment is not taken for one that has ended."""
     worker, desk = Worker(project), lists(project)
     submit(project, 40)
-    reads = content.lines
+    reads = grammar.Reader.next
 
-    def fails(file: BinaryIO, name: str) -> Iterator[Task]:
-        for task in reads(file, name):
-            if task.line == 20 and not failed:
-                failed.append(True)
-                raise OSError(errno.EIO, "the file server is in trouble")
-            yield task
+    def fails(reader: grammar.Reader) -> Optional[grammar.Item]:
+        if reader.number == 20 and not failed:
+            failed.append(True)
+            raise OSError(errno.EIO, "the file server is in trouble")
+        return reads(reader)
 
     failed: list[bool] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content, "lines", fails)
+        patch.setattr(grammar.Reader, "next", fails)
         desk.look()
         (work,) = desk.works.values()
         work.mean = 0.01
@@ -652,7 +577,7 @@ def test_server_in_trouble(project: Project, ledgers: Ledgers) -> None:
 
 
 def test_unreadable(project: Project) -> None:
-    """A list that cannot be read at all is cancelled, and the record says why."""
+    """A list that cannot be read at all fails, and the record says why."""
     worker, desk = Worker(project), lists(project)
     place = submit(project)
     mark = place.look().mark
@@ -660,7 +585,7 @@ def test_unreadable(project: Project) -> None:
     os.unlink(place.place(mark))
     os.symlink("/dev/null", place.place(mark))
     work_off(project, desk, [worker])
-    assert os.listdir(project.results)[0].endswith(",cancelled")
+    assert os.listdir(project.results)[0].endswith(",x1")
     told = [r["cause"] for w in records.writers(project) for r in records.of_worker(project, w)]
     assert [cause for cause in told if "it cannot be read" in cause]
 
@@ -737,7 +662,9 @@ def test_void_is_no_token(project: Project) -> None:
     place = submit(project)
     mark = place.look().mark
     assert mark is not None
-    piece = place.cut(mark, 3, content.encode(0, [Task(1, -1, b"")] * 3), worker.id)
+    piece = place.cut(
+        mark, 3, content.encode(0, 3, [Task(n, 1, -1, b"") for n in range(3)]), worker.id
+    )
     assert piece is not None
     assert place.cut(mark, 5, b"", worker.id) is None
     os.unlink(place.in_pod(worker.id, piece, False))
@@ -802,7 +729,9 @@ def test_burial(project: Project, hire: Hire, ledgers: Ledgers) -> None:
     place, piece = cut_one(project, fake.id, 3)
     mark = place.look().mark
     assert mark is not None
-    assert place.cut(mark, 5, content.encode(3, [Task(4, -1, b""), Task(5, -1, b"")]), fake.id)
+    assert place.cut(
+        mark, 5, content.encode(3, 5, [Task(n, n + 1, -1, b"") for n in (3, 4)]), fake.id
+    )
     assert place.accept(fake.id, piece)
     assert burial.bury(project, fake.id, fake.sighting, "it died", lambda _: None, True) == 2
     assert [kept.why for kept in place.look().kept] == [DEAD, ""]

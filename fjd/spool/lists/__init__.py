@@ -1,8 +1,9 @@
 """Lists: jobs of many tasks, worked off in pieces. This page is their part of the protocol.
 
-Tasks have numbers, from 0 on. A *piece* is a run of consecutive ones, ``lo <= number < hi``: a
-token like any other, which only moves, by a rename, to a name that never existed before. Three
-ideas carry everything else:
+Tasks have numbers, from 0 on, and so have the barriers between them (grammar.py). A *piece* is a
+run of consecutive tasks, ``lo <= number < hi``, and never holds a barrier: a token like any other,
+which only moves, by a rename, to a name that never existed before. Three ideas carry everything
+else:
 
 The list's own token is the cut mark
     ``lists/<key>/T,n<n>``: the job file itself, never changed, and every task below ``n`` was cut.
@@ -22,6 +23,11 @@ What is left of a piece is the same token
     Burying renames the piece away from its worker, reads the records, and renames it again to a
     name that says how far they count. What is behind goes on under the next name: nothing is
     published, nothing is copied, and records that come later are beyond the limit.
+
+Beside the tokens in ``lists/<key>/`` lie files that are none: ``progress.<writer>`` (covered.py;
+``progress.resume``: what an earlier run has done, there from the start, and a piece may span it),
+``terms`` (what the submitter asks for), ``halt`` (why it is to stop), ``status.txt`` (rows.py of
+the dispatcher; unless the terms say where), ``board`` (where it stands, for those who look).
 
 States of a list (key: its directory in lists/)
 
@@ -57,12 +63,18 @@ worker down. So a crash counts against the one task that was running.
 
 Transitions: who, the system calls in order, what a crash leaves, who repairs it
 
+    submit    user, fjd   write a directory under tmp/ with the token at n0, terms, progress.resume;
+                          sync; rename it -> lists/<key>. Before: it is swept a day later. Who
+                          still writes a list (terms: ``writer``) adds to the token itself, which
+                          is his file whatever its name; the tasks end at ``#FJD END``, or with
+                          him: then the list fails.
     open      dispatcher  mkdir lists/<key>; rename the job -> lists/<key>/T,n0. Between: an empty
                           directory, removed at the next start.
     cut       dispatcher  deliver what the mark bore; create P,new; rename the mark [decides];
                           rename P,new -> a pod. Before the decision: a void file. After: the mark
                           says whose birth it is; the next one who cuts delivers it.
-    skip      dispatcher  (a barrier's number) write it to the progress, sync, deliver, rename the
+    skip      dispatcher  (barriers, once all below has ended for ever; what comes last and was done
+                          by an earlier run) write it to the progress, sync, deliver, rename the
                           mark. Between: a range above the mark in the progress; said again.
     assign    dispatcher  rename P -> jobpods/W/. Withdraw, reassign: the same back, or across. What
                           failed goes to another host first; ``f`` is one less if that was the fault
@@ -97,8 +109,11 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           list has them no more, they are called off.
     go on     dispatcher  (judged, folded up to k and synced, something left) rename -> P, waiting,
                           beginning at k (the next attempt of that task), with the crash count.
-    stop      dispatcher  rename the mark -> ,stop. Nobody cuts any more; what waits is folded as
-                          cancelled instead of assigned; what runs ends as it does.
+    halt      user, fjd,  publish ``halt``: why, with what outcome, and whether what runs is ended.
+              dispatcher  (A CHECK with failures, --fail-fast, a wrong line, a cancel.)
+    stop      dispatcher  (after halt) rename the mark -> ,stop. Nobody cuts any more; what waits, in
+                          pods too, is withdrawn and folded as cancelled. What runs ends as it does,
+                          or is taken (``off``): its worker finds it gone and ends the task.
     close     dispatcher  all tasks folded, and no more to cut or stopped: rename the mark to say
                           the outcome [decides]; write the list's own record; unlink void files
                           and the progress; rename the token -> results/; rmdir. Crash between:

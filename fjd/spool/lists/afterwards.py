@@ -11,13 +11,16 @@ from typing import Callable, Optional
 from fjd.spool import outcomes, records
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import ends
-from fjd.spool.lists.covered import PROGRESS
+from fjd.spool.lists.covered import NOTHING, PROGRESS, Covered
 from fjd.spool.lists.names import BACK, DEAD, END, GONE, LOST, OFF, TORN, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Look, Shelf
 from fjd.spool.names import Result, Token, is_pod
 from fjd.spool.pods import CRASH_LIMIT
 from fjd.spool.records import Record
 from fjd.system import files
+
+STATUS = "status.txt"  # the status file, unless the terms say where it is
+BESIDE = ("terms", "halt", "board", STATUS)  # what may lie in a list's directory besides
 
 _LOST = "the record of its end was lost"
 _CAUSES = {
@@ -31,14 +34,18 @@ _CAUSES = {
 }
 
 
-def judge(shelf: Shelf, kept: Kept, note: Callable[[Record], None]) -> Optional[Kept]:
-    """Taken -> judged. ``note`` takes the record of the attempt that ended with the worker.
+def judge(
+    shelf: Shelf, kept: Kept, note: Callable[[Record], None], done: Covered = NOTHING
+) -> Optional[Kept]:
+    """Taken -> judged. None: somebody else has judged it, perhaps otherwise.
 
-    None: somebody else has judged it, perhaps otherwise.
+    Args:
+        note: takes the record of the attempt that ended with the worker.
+        done: what was done before and is not run.
     """
     piece = kept.piece
     found = ends.read(shelf.project, shelf.key, piece, kept.worker, sync=True)
-    k, why = found.first_missing(piece), kept.why
+    k, why = found.first_missing(piece, done), kept.why
     if k == found.returned:
         why = BACK
     elif k < piece.hi:
@@ -127,9 +134,9 @@ def clear(shelf: Shelf, look: Look) -> bool:
 
 
 def _sweep(shelf: Shelf, look: Look) -> None:
-    """Remove what nobody needs once every task is folded: void pieces, and the progress."""
+    """Remove what nobody needs once every task is folded: void pieces, and what we wrote."""
     for kept in look.kept:
         files.remove(shelf.place(kept))
     for name in look.others:
-        if name.startswith(PROGRESS):
+        if name.startswith(PROGRESS) or name in BESIDE:
             files.remove(shelf.place(name))

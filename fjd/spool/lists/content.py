@@ -2,32 +2,25 @@
 
 A line of JSON for what the tasks have in common (``Head``), then one line per task:
 
-    <line> TAB <repeat> TAB <length> TAB <the command, that many bytes> LF
+    <number> TAB <line> TAB <repeat> TAB <length> TAB <the command, that many bytes> LF
 
 ``line`` is where the task stands in the list, ``repeat`` its number in a repetition or -1. The
-command may hold any byte but NUL. A piece that goes on with a shorter range keeps the content that
-it was written with: the name says which of the tasks are meant.
+command may hold any byte but NUL. Numbers rise, and some may be missing: an earlier run has done
+those. A piece that goes on with a shorter range keeps the content that it was written with: the
+name says which of the tasks are meant.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
-from fjd.errors import JobFileError
 from fjd.spool.lists.names import Piece
+from fjd.spool.lists.task import Task
 
-LONGEST = 1 << 20  # bytes of one command
 ENOUGH = 1 << 18  # bytes of commands in one piece, if it has more than one
-
-
-class Task(NamedTuple):
-    """One task: where it stands, and what is run."""
-
-    line: int
-    repeat: int
-    command: bytes
+_FIGURES = 96  # bytes that the figures of one row take at most
 
 
 class Torn(Exception):
@@ -35,29 +28,31 @@ class Torn(Exception):
 
 
 class Content(NamedTuple):
-    """A piece as it was written: its first task's number, what is common, and the tasks."""
+    """A piece as it was written: its range, what its tasks have in common, and the tasks."""
 
     lo: int
+    hi: int
     common: Mapping[str, Any]
     tasks: Sequence[Task]
 
     def part(self, lo: int, hi: int) -> Sequence[Task]:
-        """Return the tasks of a range; Torn if they are not all there."""
-        first = lo - self.lo
-        found = self.tasks[first : hi - self.lo] if first >= 0 else ()
-        if len(found) != hi - lo:
+        """Return the tasks of a range; Torn if it is not a part of this one."""
+        if not self.lo <= lo <= hi <= self.hi:
             raise Torn(f"no tasks {lo} to {hi}")
-        return found
+        return [task for task in self.tasks if lo <= task.number < hi]
 
     def of(self, piece: Piece) -> Sequence[Task]:
         """Return the tasks of a piece."""
         return self.part(piece.lo, piece.hi)
 
 
-def encode(lo: int, tasks: Iterable[Task], common: Optional[Mapping[str, Any]] = None) -> bytes:
+def encode(
+    lo: int, hi: int, tasks: Iterable[Task], common: Optional[Mapping[str, Any]] = None
+) -> bytes:
     """Return the content of a new piece."""
-    head = json.dumps({**(common or {}), "lo": lo}, separators=(",", ":"))
-    rows = [b"%d\t%d\t%d\t%b\n" % (t.line, t.repeat, len(t.command), t.command) for t in tasks]
+    rows = [b"%d\t%d\t%d\t%d\t%b\n" % (*task[:3], len(task[3]), task[3]) for task in tasks]
+    fields = {**(common or {}), "lo": lo, "hi": hi, "tasks": len(rows)}
+    head = json.dumps(fields, separators=(",", ":"))
     return b"%b\n%b" % (head.encode("utf-8", "surrogateescape"), b"".join(rows))
 
 
@@ -70,44 +65,24 @@ def decode(data: bytes) -> Content:
     head, _, _ = data.partition(b"\n")
     try:
         common = json.loads(head.decode("utf-8", "surrogateescape"))
-        lo = common.pop("lo")
+        lo, hi, count = common.pop("lo"), common.pop("hi"), common.pop("tasks")
         tasks = list(_rows(data, len(head) + 1))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise Torn(str(error)) from None
-    if not isinstance(lo, int) or lo < 0:
-        raise Torn("no first number")
-    return Content(lo, common, tasks)
+    if type(lo) is not int or type(hi) is not int or not 0 <= lo <= hi or count != len(tasks):
+        raise Torn("it is not whole")
+    if any(not lo <= task.number < hi for task in tasks):
+        raise Torn("it has tasks of another piece")
+    return Content(lo, hi, common, tasks)
 
 
 def _rows(data: bytes, at: int) -> Iterator[Task]:
     while at < len(data):
-        line, repeat, length, _ = data[at : at + 64].split(b"\t", 3)
+        number, line, repeat, length, _ = data[at : at + _FIGURES].split(b"\t", 4)
         size = int(length)
-        at += len(line) + len(repeat) + len(length) + 3
+        at += len(number) + len(line) + len(repeat) + len(length) + 4
         end = at + size
         if size < 0 or data[end : end + 1] != b"\n":
             raise ValueError("a row is cut")
-        yield Task(int(line), int(repeat), data[at:end])
+        yield Task(int(number), int(line), int(repeat), data[at:end])
         at = end + 1
-
-
-def lines(file: BinaryIO, name: str) -> Iterator[Task]:
-    """Yield the tasks of a plain list, one per line; the file is never loaded as a whole.
-
-    Raises:
-        JobFileError: a line is too long or holds a NUL byte; it says which.
-    """
-    number = 0
-    while True:
-        line = file.readline(LONGEST + 2)
-        if not line:
-            return
-        number += 1
-        command = line[:-1] if line.endswith(b"\n") else line
-        if len(command) > LONGEST:
-            what = f"line {number} is longer than {LONGEST} bytes"
-            raise JobFileError(what, where=name, remedy="put it into a script, and run that")
-        if b"\0" in command:
-            what = f"line {number} holds a NUL byte, which no command can"
-            raise JobFileError(what, where=name, remedy="look at it with: cat -A")
-        yield Task(number, -1, command)

@@ -7,7 +7,8 @@
                                                   attempts they are (names.py), and how many of
                                                   them did not end well
 
-One writer per file. A range that stands there twice says the same twice.
+One writer per file. A range that stands there twice says the same twice. ``progress.resume`` is
+written by who submits the list, and says what an earlier run has done.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Optional
 
-from fjd.spool.lists.names import WHY, Kept
+from fjd.spool.lists.names import PASSED, SKIPPED, WHY, Kept
 from fjd.system import files
 
 PROGRESS = "progress."
+RESUMED = f"{PROGRESS}resume"
 
 
 class Folded(NamedTuple):
@@ -42,6 +44,10 @@ class Folded(NamedTuple):
         extra = piece.extra
         return cls(piece.lo, hi, kept.worker, kept.at, piece.attempt, extra, kept.why, bad)
 
+    def dump(self) -> bytes:
+        """Return the line."""
+        return json.dumps(self, separators=(",", ":")).encode() + b"\n"
+
     @classmethod
     def load(cls, line: bytes) -> Optional[Folded]:
         """Read a line; None if it is none."""
@@ -52,7 +58,7 @@ class Folded(NamedTuple):
         numbers = (lo, hi, at, attempt, extra, bad)
         if not all(type(n) is int and n >= 0 for n in numbers) or lo > hi:
             return None
-        if not isinstance(worker, str) or why not in WHY:
+        if not isinstance(worker, str) or why not in (*WHY, SKIPPED, PASSED):
             return None
         return cls(lo, hi, worker, at, attempt, extra, why, bad)
 
@@ -88,6 +94,24 @@ class Covered:
         at = bisect_right(self._los, number) - 1
         return at >= 0 and number < self._his[at]
 
+    def after(self, number: int) -> int:
+        """Return the next number that is not in it."""
+        at = bisect_right(self._los, number) - 1
+        return max(number, self._his[at]) if at >= 0 else number
+
+    def next(self, number: int, limit: int) -> int:
+        """Return the next number from there on that is in it; ``limit`` if none is below that."""
+        if number in self:
+            return min(number, limit)
+        at = bisect_left(self._los, number)
+        return min(self._los[at], limit) if at < len(self._los) else limit
+
+    def within(self, lo: int, hi: int) -> int:
+        """Return how many numbers of a range are in it."""
+        first, last = bisect_right(self._his, lo), bisect_left(self._los, hi)
+        pairs = zip(self._los[first:last], self._his[first:last])
+        return sum(min(hi, end) - max(lo, begin) for begin, end in pairs)
+
     def ranges(self) -> Iterator[tuple[int, int]]:
         """Yield the ranges, lowest first."""
         return zip(self._los, self._his)
@@ -107,6 +131,9 @@ class Covered:
     def full(self, upto: int) -> bool:
         """Tell whether nothing is missing below a number."""
         return next(self.holes(upto), None) is None
+
+
+NOTHING = Covered()  # nobody adds to it
 
 
 def lines(path: str) -> Iterator[Folded]:
@@ -131,9 +158,9 @@ class Book:
 
     def write(self, folded: Iterable[Folded]) -> None:
         """Add ranges with one write, and make them survive a power cut."""
-        text = "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in folded)
+        text = b"".join(line.dump() for line in folded)
         if text:
-            self._file.append(text.encode())
+            self._file.append(text)
             self._file.sync()
 
     def close(self) -> None:

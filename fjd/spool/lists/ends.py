@@ -6,6 +6,7 @@ import json
 import os
 from typing import NamedTuple
 
+from fjd.spool.lists.covered import NOTHING, Covered
 from fjd.spool.lists.names import NOBODY, Piece
 from fjd.spool.project import Project
 from fjd.spool.records import Record
@@ -26,9 +27,14 @@ class Ends(NamedTuple):
     records: dict[int, Record]
     returned: int = -1
 
-    def first_missing(self, piece: Piece) -> int:
-        """Return the first task that did not end (``hi`` if all did)."""
-        return next((task for task in piece.tasks() if task not in self.records), piece.hi)
+    def first_missing(self, piece: Piece, done: Covered = NOTHING) -> int:
+        """Return the first task that did not end (``hi`` if all did).
+
+        Args:
+            done: what was done before and is not run.
+        """
+        missing = (n for n in piece.tasks() if n not in self.records and n not in done)
+        return next(missing, piece.hi)
 
 
 def read(

@@ -11,8 +11,9 @@ from typing import Callable, NamedTuple, Optional, Protocol
 
 from fjd.spool import outcomes
 from fjd.spool.lists import afterwards, content, ends
-from fjd.spool.lists.covered import PROGRESS, Book, Covered, Folded, lines
-from fjd.spool.lists.names import END, NOBODY, OFF, TORN, Kept, Piece
+from fjd.spool.lists.covered import PROGRESS, RESUMED, Book, Covered, Folded, lines
+from fjd.spool.lists.grammar import ENGINE_BASE
+from fjd.spool.lists.names import END, NOBODY, OFF, PASSED, SKIPPED, TORN, Kept, Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.records import Record
 from fjd.system import files
@@ -62,13 +63,13 @@ class _Sheet:
         first = max(kept.piece.lo, kept.z)
         return min((task for task in self.failed if task >= first), default=kept.k)
 
-    def line(self) -> Folded:
-        """Return what the progress file says of what is final."""
+    def line(self, done: Covered) -> Folded:
+        """Return what the progress file says of what is final; ``done``: what was done before."""
         lo, hi = self.kept.piece.lo, self.final()
         if not self.bad and hi - lo == len(self.records):
             return Folded.of(self.kept, hi, 0)
         well = sum(task in self.records and task not in self.bad for task in range(lo, hi))
-        return Folded.of(self.kept, hi, hi - lo - well)
+        return Folded.of(self.kept, hi, hi - lo - well - done.within(lo, hi))
 
 
 class Folder:
@@ -81,35 +82,66 @@ class Folder:
             them no more.
 
     Attributes:
-        covered: the tasks that are folded.
-        bad: how many of them did not end well.
+        done: the tasks that an earlier run has done.
+        covered: these, those that are folded, and the barriers that were passed.
+        bad: how many of the tasks did not end well, also in an earlier run.
+        passed: behind the last barrier that was passed.
+        writers: who else has folded some.
     """
 
     def __init__(self, shelf: Shelf, writer: str, advice: Advice, reread: Reread) -> None:
-        self.shelf, self.covered = shelf, Covered()
+        self.shelf, self.covered, self.done = shelf, Covered(), Covered()
         self._advice, self._reread = advice, reread
-        self.bad = 0
+        self.bad = self.passed = 0
+        self.writers: set[str] = set()
+        self._learned: list[tuple[int, int]] = []  # failures: from which task on how many
+        self._bad_live = 0  # of those that we have counted, since the last barrier
         self._book: Optional[Book] = None
         self._writer = writer
         self._counted: list[Counted] = []
 
     def learn(self) -> None:
         """Read what was folded before."""
-        for name in self.shelf.look(nudge=True).others:
+        others = self.shelf.look(nudge=True).others
+        # What an earlier run has done first: ranges of later pieces may span it.
+        for name in sorted(others, key=lambda name: name != RESUMED):
             if name.startswith(PROGRESS):
                 for line in lines(self.shelf.place(name)):
-                    if self.covered.add(line.lo, line.hi):
-                        self.bad += line.bad
+                    self._learn(line)
+                if name not in (RESUMED, PROGRESS + self._writer):
+                    self.writers.add(name)
 
-    def skip(self, lo: int, hi: int) -> None:
-        """Count numbers as done that are no tasks (a barrier's)."""
-        self._write([Folded(lo, hi, NOBODY, 0, 1, 0, OFF, 0)])
-        self.covered.add(lo, hi)
+    def _learn(self, line: Folded) -> None:
+        if line.why == SKIPPED:
+            self.done.add(line.lo, line.hi)
+        elif line.why == PASSED:
+            self._passed(line.hi)
+        if self.covered.add(line.lo, line.hi) and line.bad:
+            self.bad += line.bad
+            if line.lo < ENGINE_BASE:
+                self._learned.append((line.lo, line.bad))
+
+    def failures(self, lo: int, hi: int) -> int:
+        """Return how many tasks between two barriers did not end well."""
+        live = self._bad_live if lo == self.passed else 0  # all that comes now is behind that one
+        return live + sum(number for at, number in self._learned if lo <= at < hi)
+
+    def skip(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Count numbers as done that are barriers."""
+        self._write([Folded(lo, hi, NOBODY, 0, 1, 0, PASSED, 0) for lo, hi in ranges])
+        for lo, hi in ranges:
+            self.covered.add(lo, hi)
+            self._passed(hi)
+
+    def _passed(self, number: int) -> None:
+        if number > self.passed:
+            self.passed, self._bad_live = number, 0
+            self._learned = [found for found in self._learned if found[0] >= number]
 
     def cancel(self, lo: int, hi: int) -> list[Counted]:
         """Count tasks as cancelled whose piece was removed by hand."""
         sheet = _Sheet(Kept(Piece("", lo, hi), False, OFF, NOBODY, 0, hi), ends.Ends(0, {}))
-        self._write([sheet.line()])
+        self._write([sheet.line(self.done)])
         self._count(sheet, hi)
         return self._take_counted()
 
@@ -119,7 +151,7 @@ class Folder:
         for sheet in sheets:
             self._advice.study(sheet.records, sheet.bad, sheet.kept.piece.failures)
         while sheets:
-            said = [sheet.line() for sheet in sheets]
+            said = [sheet.line(self.done) for sheet in sheets]
             self._write([line for line in said if line.lo < line.hi])
             for sheet, line in zip(sheets, said):
                 self._count(sheet, line.hi)
@@ -148,7 +180,9 @@ class Folder:
                 record = records.get(task) or afterwards.loss(
                     self.shelf.key, kept.piece, task, kept.worker, kept.why
                 )
-                self.bad += record["outcome"] != outcomes.OK
+                if record["outcome"] != outcomes.OK:
+                    self.bad += 1
+                    self._bad_live += task < ENGINE_BASE
                 self._counted.append(Counted(task, record))
 
     def _take_counted(self) -> list[Counted]:
@@ -231,7 +265,7 @@ class Folder:
                 if sheet.written is None:
                     sheet.written = content.decode(self._content(sheet.kept))
                 tasks = sheet.written.part(child.lo, child.hi)
-                return content.encode(child.lo, tasks, sheet.written.common)
+                return content.encode(child.lo, child.hi, tasks, sheet.written.common)
             except content.Torn:
                 sheet.written = None
         return self._reread(child.lo, child.hi)

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, NoReturn, Optional, Union
 from fjd.errors import JobFileError
 from fjd.spool.lists import directives
 from fjd.spool.lists.directives import HUGE, KEYWORDS, Directive, Malformed
+from fjd.spool.lists.task import Task as Task
 
 LONGEST = 1 << 20  # bytes of one line or TASK
 ENGINE_BASE = 1 << 40  # the numbers from here on are those of PERENGINE commands
@@ -24,15 +25,6 @@ _LIMIT = LONGEST + 2  # with CR LF
 _PATIENCE = 60.0  # s that the bytes of a growing list may come in the wrong order
 _HASH = ord("#")
 _new = tuple.__new__  # twice as fast as the class itself, and there are many
-
-
-class Task(NamedTuple):
-    """One task: its number, the line where it stands, its index in a REPEAT (-1), what is run."""
-
-    number: int
-    line: int
-    repeat: int
-    command: bytes
 
 
 class Barrier(NamedTuple):

@@ -24,6 +24,7 @@ NEW = ",new"
 STOP = "stop"
 END, BACK, TORN, GONE, DEAD, LOST, OFF = "end", "back", "torn", "gone", "dead", "lost", "off"
 WHY = frozenset((END, BACK, TORN, GONE, DEAD, LOST, OFF))
+SKIPPED, PASSED = "skip", "pass"  # in a progress file: done by an earlier run; a barrier
 NOBODY = "-"  # the worker of what was never run
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

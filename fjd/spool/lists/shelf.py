@@ -161,7 +161,8 @@ class Shelf:
         """
         written = content.decode(self.content(Kept(piece)))
         child = piece.child(at, piece.hi, piece.attempt, piece.failures)
-        data = content.encode(at, written.part(at, piece.hi), written.common)
+        rest = written.part(at, piece.hi)
+        data = content.encode(at, piece.hi, rest, written.common)
         left = self.bear(Kept(piece), Kept(piece._replace(hi=at)), child, data)
         return left.piece if left else None
 
