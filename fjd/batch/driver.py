@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import Optional
 
-from fjd.batch import board, context, dbutil, ending, listing, office, serving, verdict
+from fjd.batch import board, context, dbutil, ending, listing, office, resuming, serving, verdict
 from fjd.batch.bar import duration, on_stderr
 from fjd.batch.context import Plan
 from fjd.batch.crew import Crew
 from fjd.batch.dbutil import Run
+from fjd.batch.ending import Counts, End
 from fjd.batch.following import Follower
 from fjd.batch.listing import Listing
 from fjd.batch.log import Log
 from fjd.batch.options import PROGRAM, Options
-from fjd.batch.prefix import resolve, task_name
+from fjd.batch.prefix import Prefix, resolve, task_name
+from fjd.batch.resuming import Done
 from fjd.batch.services import Services
-from fjd.batch.sources import is_stream
+from fjd.batch.serving import How
+from fjd.batch.sources import collected, is_stream
+from fjd.errors import FjdError
 from fjd.launchers.base import command
-from fjd.spool import runs
+from fjd.spool import outcomes, runs
+from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
 from fjd.system.workdir import directory
@@ -44,7 +50,8 @@ class Driver:
         """Work the list off and return the exit code."""
         self.log.write(f"fjd-batch: {self.options}")
         try:
-            code = self._run()
+            with ExitStack() as stack:
+                code = self._run(stack)
             self.log.write(f"ended with exit code {code}")
             return code
         except BaseException as error:
@@ -54,54 +61,96 @@ class Driver:
             self.display.end()
             self.log.close()
 
-    def _run(self) -> int:
-        options = self.options
+    def _run(self, stack: ExitStack) -> int:
+        options, path = self.options, self.options.source
         plan = None if options.startup_only else context.make(options.context, self.say)
-        stream = not options.source or is_stream(options.source)
-        if not stream and not listing.check(options.source):
-            return self._nothing()
-        project = serving.served(options.project) if options.project else self._own_project()
-        self._make_room()
+        stream = not path or is_stream(path)
+        if stream and options.resume:
+            path = stack.enter_context(collected(path, os.path.dirname(self.prefix.path)))
+            stream = False
+        if not stream and not listing.check(path):
+            resuming.fresh(self.prefix.status, options.header, self.say)
+            self.say(verdict.EMPTY)
+            return 0
+        joined = self._settle_earlier()
+        done = self._status_file(path)
+        if not done.left:
+            self.say(f"nothing is left to do: all {done.number} tasks are done")
+            counts = ending.count(self.prefix.status)
+            return self._verdict(How.OVER, End(outcomes.OK, ""), counts, None, 0.0)
         services = Services(options, self.prefix, self.say)
-        try:
-            work = listing.whole(project, self.name, options.source)
-            return self._work_off(project, work, plan, services)
-        finally:
-            services.close()
+        stack.callback(services.close)
+        project = joined or self._own_project()
+        wanted = self._terms(services)
+        if stream:
+            work = listing.growing(project, path, wanted, services.source)
+        else:
+            work = listing.whole(project, path, wanted, done.skipped, done.number)
+        return self._work_off(project, work, plan, services)
+
+    # -- before ---------------------------------------------------------------------------------
+
+    def _settle_earlier(self) -> Optional[Project]:
+        """See that nobody works any more on what we go on with; return the project to join."""
+        options, prefix = self.options, self.prefix
+        office.clear(prefix.project, prefix.path, self.say)
+        for path in options.resume:
+            earlier = Prefix.of_status(path)
+            if earlier is not None and earlier != prefix:
+                office.complete(earlier.project, earlier.path, self.say)
+        if options.project is None:
+            return None
+        joined = serving.served(options.project)
+        listing.refuse_if_worked_off(joined, [*options.resume, prefix.status])
+        return joined
+
+    def _status_file(self, path: str) -> Done:
+        """Make the status file, and say what is done already."""
+        options = self.options
+        if not options.resume:
+            resuming.fresh(self.prefix.status, options.header, self.say)
+            return Done((), 0, 1)
+        done = resuming.carry_over(
+            path,
+            options.resume,
+            self.prefix.status,
+            options.header,
+            options.retry,
+            options.force_resume,
+            self.say,
+        )
+        self.say(f"{done.number} tasks are done already, {done.left} are to be run")
+        return done
 
     def _own_project(self) -> Project:
-        """Return the run's own project, with nothing in it."""
-        name, path = self.prefix.project, self.prefix.path
-        office.clear(name, path, self.say)
-        project = Project.open(name)
-        runs.claim(project, path)
+        project = Project.open(self.prefix.project)
+        runs.claim(project, self.prefix.path)
         self.log.write(f"project: {project.root}")
         return project
 
-    def _make_room(self) -> None:
-        kept = ending.set_aside(self.prefix.status)
-        if kept:
-            self.say(f"the status file of an earlier run is kept as {kept}")
-            if os.path.lexists(self.prefix.status):
-                os.unlink(self.prefix.status)
-
-    def _nothing(self) -> int:
-        self._make_room()
-        with open(self.prefix.status, "wb") as file:
-            os.fsync(file.fileno())
-        self.say(verdict.EMPTY)
-        return 0
+    def _terms(self, services: Services) -> Terms:
+        cpus = self.options.context.cpus
+        return Terms(
+            name=self.name,
+            run=self.prefix.name,
+            cwd=directory(),
+            status=self.prefix.status,
+            header=self.options.header,
+            fail_fast=self.options.fail_fast,
+            cores=f"{1.0 if cpus is None else cpus:g}",
+            kvs=services.store[0] if services.store else "",
+        )
 
     # -- at work ------------------------------------------------------------------------------
 
     def _work_off(
         self, project: Project, work: Listing, plan: Optional[Plan], services: Services
     ) -> int:
-        card = self._card(project, work)
+        options, card = self.options, self._card(project, work)
         dbutil.write(self.prefix, card, command(sys.executable, "fjd.scripts.fjd_batch", []))
         if plan is None:
             print(f"Run this script to add compute contexts:\n   {self.prefix.script}", flush=True)
-        crew = Crew(project, card, plan, self.options.context, self.say) if plan else None
+        crew = Crew(project, card, plan, options.context, self.say) if plan else None
         follower = Follower(
             project, work.shelf.key, self.display, work.done, self.prefix.status, services.hear
         )
@@ -109,11 +158,13 @@ class Driver:
 
         def start() -> None:
             follower.start()
+            if work.feeder:
+                work.feeder.start()
             if crew:
                 crew.start()
 
         try:
-            if self.options.project:
+            if options.project:
                 how = serving.joined(work.shelf, crew, start, self.say)
             else:
                 how = serving.own(project, crew, start, self.say)
@@ -121,9 +172,34 @@ class Driver:
             follower.stop()
             if crew:
                 crew.finish()
-            if not self.options.project:
+            if not options.project:
                 office.fire_everybody(project, self.say)
-        return self._end(project, work, how, follower)
+        trouble = work.feeder.trouble if work.feeder else None
+        if how is How.OVER and trouble is None:
+            trouble = services.finish()
+        end = ending.of_list(project, work.shelf.key)
+        counts = ending.count(self.prefix.status)
+        code = self._verdict(how, end, counts, trouble, follower.seconds)
+        if not options.project and not counts.failed and not runs.printed(project):
+            office.wait_for_contexts(project)
+            runs.remove(project)
+        return code
+
+    def _verdict(
+        self,
+        how: How,
+        end: Optional[End],
+        counts: Counts,
+        trouble: Optional[FjdError],
+        seconds: float,
+    ) -> int:
+        """Say how it went and return the exit code."""
+        if counts.tasks and seconds:
+            failed = f", {counts.failed} failed" if counts.failed else ""
+            self.say(f"{counts.tasks} tasks{failed}, {duration(seconds)}; {self.prefix.status}")
+        return verdict.judge(
+            how, end, counts, trouble, self.prefix, self.options.exit_code, self.say
+        )
 
     def _card(self, project: Project, work: Listing) -> Run:
         words = self.options.context
@@ -138,16 +214,3 @@ class Driver:
             driver=hostname(),
             own=self.options.project is None,
         )
-
-    def _end(self, project: Project, work: Listing, how: serving.How, seen: Follower) -> int:
-        end = ending.of_list(project, work.shelf.key)
-        counts = ending.count(self.prefix.status)
-        code = verdict.judge(how, end, counts, self.prefix, self.options.exit_code, self.say)
-        if counts.tasks:
-            failed = f", {counts.failed} failed" if counts.failed else ""
-            self.say(
-                f"{counts.tasks} tasks{failed}, {duration(seen.seconds)}; {self.prefix.status}"
-            )
-        if not self.options.project and not counts.failed and not runs.printed(project):
-            runs.remove(project)
-        return code

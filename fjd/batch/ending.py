@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple, Optional
@@ -11,12 +12,25 @@ from fjd.spool import lookup, outcomes, records
 from fjd.spool.lookup import Found
 from fjd.spool.project import Project
 
+_BY_ITSELF = re.compile(r"\d+ of \d+ tasks did not end well|")
+_WANTED = re.compile(r"barrier check: .*|.*, and --fail-fast was given")
+
 
 class End(NamedTuple):
-    """How a list came out; ``cause`` says why it was stopped, "" if it was not."""
+    """How a list came out; ``cause`` says why, "" if all is well."""
 
     outcome: str
     cause: str
+
+    @property
+    def stopped(self) -> bool:
+        """Tell whether it was stopped before its end."""
+        return _BY_ITSELF.fullmatch(self.cause) is None
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether it was stopped because a task failed, as was asked for."""
+        return _WANTED.fullmatch(self.cause) is not None
 
 
 class Counts(NamedTuple):

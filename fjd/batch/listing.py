@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from fjd.batch.sources import Feeder
-from fjd.errors import UsageError
-from fjd.spool.lists import grammar, submission
+from fjd.batch.feeding import Feeder
+from fjd.batch.resume import Skipped
+from fjd.batch.tasksource import TaskSource
+from fjd.errors import ConfigError, UsageError
+from fjd.spool.lists import grammar, shelf, submission, terms
 from fjd.spool.lists.shelf import Shelf
+from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
+from fjd.system.identity import Identity
 
 
 class Listing(NamedTuple):
@@ -41,17 +46,30 @@ def check(path: str) -> bool:
         raise UsageError(f"the task file cannot be read: {error.strerror}", where=path) from None
 
 
-def _commands(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        reader = grammar.Reader(file, path)
-        while True:
-            item = reader.next()
-            if item is None:
-                return
-            if isinstance(item, grammar.Task):
-                yield item.command
+def whole(
+    project: Project, path: str, wanted: Terms, skipped: Sequence[Skipped], done: int
+) -> Listing:
+    """Submit a file, of which a part may be done already."""
+    wanted = wanted._replace(resumed=bool(skipped))
+    return Listing(submission.submit(project, wanted.name, path, wanted, skipped), done, None)
 
 
-def whole(project: Project, name: str, path: str) -> Listing:
-    """Submit a file."""
-    return Listing(submission.submit(project, name, _commands(path)), 0, None)
+def growing(
+    project: Project, path: str, wanted: Terms, source: Optional[TaskSource] = None
+) -> Listing:
+    """Submit a list that a stream, or a program, still adds to."""
+    wanted = wanted._replace(writer=Identity.of(os.getpid()))
+    target = submission.Growing(project, wanted.name, wanted)
+    return Listing(target.shelf, 0, Feeder(path, target, source))
+
+
+def refuse_if_worked_off(project: Project, paths: Sequence[str]) -> None:
+    """Raise ConfigError if a list of that project still writes one of these status files."""
+    for key in shelf.keys(project):
+        status = terms.read(Shelf(project, key).path).status
+        if status and status in map(os.path.realpath, paths):
+            raise ConfigError(
+                f'the list {key} in project "{project.name}" still writes it',
+                where=status,
+                remedy="wait for its end, or use another -p",
+            )

@@ -6,6 +6,7 @@ workers and lets everything that they have recorded be folded and written into t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import time
@@ -18,7 +19,8 @@ from fjd.dispatcher.service import Contest, Service, taken
 from fjd.errors import NoWorkers
 from fjd.recruiter.recruiter import Recruiter
 from fjd.spool import contexts, crew, pods, runs, timings
-from fjd.spool.lists import shelf, taking
+from fjd.spool.lists import halt, shelf
+from fjd.spool.lists.halt import Halt
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
 
@@ -29,17 +31,10 @@ _LOOK = 0.02
 Say = Callable[[str], None]
 
 
-def stop_lists(project: Project) -> None:
-    """Let nothing more of any list be started: no more is cut, and what waits is taken back."""
-    for key in shelf.keys(project):
-        place = Shelf(project, key)
-        mark = place.look(nudge=True).mark
-        if mark is not None and not mark.end:
-            place.stop(mark)
-    for worker in pods.everyone(project):
-        for held in taking.held(project, worker, nudge=True):
-            if not held.accepted:
-                Shelf(project, held.key).withdraw(worker, held.piece)
+def stop(place: Shelf, now: bool = False) -> None:
+    """Let nothing more of a list be started (``now``: and what runs be ended)."""
+    with contextlib.suppress(FileNotFoundError):  # RACE: it has ended
+        halt.publish(place, Halt("interrupted", now=now))
 
 
 class RunDispatcher(Dispatcher):
@@ -51,7 +46,8 @@ class RunDispatcher(Dispatcher):
     def drain(self) -> None:
         """Let what runs end, and start nothing more; the workers leave then."""
         self.draining = True
-        stop_lists(self.project)
+        for key in shelf.keys(self.project):
+            stop(Shelf(self.project, key))
         for worker in crew.sightings(self.project, nudge=True):
             pods.dismiss(self.project, worker)
 

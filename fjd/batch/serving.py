@@ -65,15 +65,16 @@ def joined(place: Shelf, crew: Optional[Crew], start: Callable[[], None], say: S
             if interrupts.count and not told:
                 told = True
                 say("finishing what runs; Ctrl-C again to stop now (nothing is lost either way)")
-                stop(place)
+                office.stop(place)
                 if crew and crew.context:
                     contexts.dismiss(place.project, crew.context.ranks)
             if interrupts.count > 1:
+                office.stop(place, now=True)
                 break
             interrupts.wait(_LOOK)
             alone = alone + _LOOK if crew is not None and _is_alone(crew) else 0.0
             if alone > _ALONE:
-                stop(place)
+                office.stop(place)
                 return How.NOBODY
     finally:
         interrupts.close()
@@ -87,13 +88,6 @@ def _there(place: Shelf) -> bool:
 
 def _is_alone(crew: Crew) -> bool:
     return crew.hired.is_set() and not crews.sightings(crew.project)
-
-
-def stop(place: Shelf) -> None:
-    """Let nothing more of one list be started."""
-    mark = place.look(nudge=True).mark
-    if mark is not None and not mark.end:
-        place.stop(mark)
 
 
 def served(name: str) -> Project:

@@ -1,18 +1,16 @@
-"""Where tasks come from: a file, which is read as a whole, or a stream, as it comes."""
+"""Where tasks come from: a file, which is there as a whole, or a stream."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
-import threading
-from typing import Callable, Optional
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from fjd.errors import JobFileError, UsageError
-
-CHUNK = 1 << 16
-
-Write = Callable[[bytes], None]
+from fjd.errors import UsageError
+from fjd.system import files
 
 
 def is_stream(path: str) -> bool:
@@ -36,39 +34,16 @@ def is_stream(path: str) -> bool:
     return not stat.S_ISREG(mode)
 
 
-class Feeder(threading.Thread):
-    """Copies a stream into a growing list, in a thread of its own.
-
-    Args:
-        write: takes bytes; ``finish`` is called at the end of the stream.
-
-    Attributes:
-        trouble: why the stream ended early; None if it did not.
-    """
-
-    def __init__(self, path: str, write: Write, finish: Callable[[], None]) -> None:
-        super().__init__(name="feeder", daemon=True)
-        self._path, self._write, self._finish = path, write, finish
-        self.trouble: Optional[OSError] = None
-
-    def run(self) -> None:
-        """Copy until the end."""
-        last = b"\n"
-        try:
-            fd = sys.stdin.fileno() if self._path == "-" else os.open(self._path, os.O_RDONLY)
-            while True:
-                data = os.read(fd, CHUNK)
-                if not data:
-                    break
-                self._write(data)
-                last = data[-1:]
-        except OSError as error:
-            self.trouble = error
-        if last != b"\n":
-            self._write(b"\n")
-        self._finish()
-
-
-def not_read(path: str, error: OSError) -> JobFileError:
-    """Say that a stream broke off."""
-    return JobFileError(f"the tasks cannot be read any further: {error.strerror}", where=path)
+@contextmanager
+def collected(path: str, place: str) -> Iterator[str]:
+    """Give a stream as a file in the directory ``place``, to be read several times."""
+    staging = f"{place}/.{os.getpid()}.{os.urandom(4).hex()}.tasks"
+    source = sys.stdin.fileno() if path == "-" else os.open(path, os.O_RDONLY)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        target = os.open(staging, flags, 0o600)
+        with open(target, "wb") as file, open(source, "rb", closefd=path != "-") as stream:
+            shutil.copyfileobj(stream, file)
+        yield staging
+    finally:
+        files.remove(staging)

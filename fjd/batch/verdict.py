@@ -7,6 +7,7 @@ from typing import Callable, Optional
 from fjd.batch.ending import Counts, End
 from fjd.batch.prefix import Prefix
 from fjd.batch.serving import How
+from fjd.errors import FjdError
 from fjd.spool import outcomes
 from fjd.talk import INTERRUPTED
 
@@ -19,6 +20,7 @@ def judge(
     how: How,
     end: Optional[End],
     counts: Counts,
+    trouble: Optional[FjdError],
     prefix: Prefix,
     strict: bool,
     say: Callable[[str], None],
@@ -26,6 +28,7 @@ def judge(
     """Say how a run ended and return its exit code.
 
     Args:
+        trouble: why tasks stopped coming; None if they did not.
         strict: tasks that failed make the run fail.
     """
     again = f"go on with the same words and -r {prefix.status}"
@@ -38,9 +41,15 @@ def judge(
             f" waits: {prefix.script} -s host:4; {again}"
         )
         return NO_WORKERS
+    if trouble is not None:
+        say(f"{trouble}; {again}")
+        return trouble.exit_code
     if end is None or end.outcome == outcomes.CANCELLED:
         say(f"the list was removed or cancelled before its end; {again}")
         return STOPPED
+    if end.stopped:
+        say(f"stopped: {end.cause}; {again}")
+        return STOPPED if end.wanted else WRONG
     if not counts.tasks:
         say(EMPTY)
     failed = counts.failed + counts.per_engine_failed
