@@ -135,6 +135,9 @@ class Dispatcher:
     def _serve_lists(self, nudge: bool, recount: bool) -> bool:
         """Fold what has come back of lists, and hand out more of them."""
         active = self._lists.look(nudge, recount) > 0
+        for worker in self._lists.woken & self._muster.members.keys():
+            bell.ring(self._muster.members[worker].bell)
+        self._lists.woken.clear()
         if self.draining or not self._lists.works:
             return active
         for member in self._lists.feed(list(self._muster.present())):

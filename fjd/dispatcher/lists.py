@@ -20,6 +20,7 @@ from fjd.spool.project import Project
 from fjd.spool.records import Record
 
 _DEPTH = 2  # pieces in one pod: one that runs, one that waits
+_WORTH = 0.05  # s that a piece has waited before it is passed on
 
 
 class Lists:
@@ -53,6 +54,7 @@ class Lists:
         self.works: dict[str, Work] = {}
         self._hands: dict[str, set[str]] = {}  # births of the pieces in each pod
         self._present: set[str] = set()
+        self._waits: dict[tuple[str, str], float] = {}  # since when a piece waits for its worker
         self.woken: set[str] = set()
 
     def look(self, nudge: bool = False, recount: bool = False) -> int:
@@ -65,6 +67,7 @@ class Lists:
         if recount:
             known = [worker for worker, hand in self._hands.items() if hand]
             self._hands.clear()
+            self._waits.clear()
             for worker in known:
                 self._hand(worker)
         for key in there:
@@ -80,6 +83,7 @@ class Lists:
             self.woken |= work.woken
             work.woken.clear()
             for worker, birth in work.back:
+                self._waits.pop((worker, birth), None)
                 self._hands.get(worker, set()).discard(birth)
         for key in [key for key, work in self.works.items() if key not in there or work.ended]:
             work = self.works.pop(key)
@@ -104,7 +108,40 @@ class Lists:
                     continue  # it is taking its pod down
                 if given is not None and depth == 1:
                     hungry.append(member)
-        return hungry
+        return hungry + self._level(crew)
+
+    def _level(self, crew: Sequence[Member]) -> list[Member]:
+        """Let who is idle have what waits behind somebody's long task; return who got something."""
+        idle = [m for m in crew if not self._hand(m.worker) and not m.hand]
+        fed: list[Member] = []
+        for member in idle if self.in_hand > len(crew) - len(idle) else ():
+            rich = [other for other in crew if len(self._hand(other.worker)) > 1]
+            if self._may_work(member, crew) and any(self._pass_on(r, member) for r in rich):
+                fed.append(member)
+        return fed
+
+    def _pass_on(self, rich: Member, poor: Member) -> bool:
+        """Pass on a piece that waits, if nobody has come to it for a while."""
+        waiting = [h for h in taking.held(self.project, rich.worker) if not h.accepted]
+        now = self._clock()
+        for held in reversed(waiting):
+            name = (rich.worker, held.piece.birth)
+            if now - self._waits.setdefault(name, now) < _WORTH:
+                continue
+            if held.key not in self.works or not self.works[held.key].blame.suits(
+                held.piece, poor.host
+            ):
+                continue
+            try:
+                moved = Shelf(self.project, held.key).reassign(rich.worker, held.piece, poor.worker)
+            except FileNotFoundError:
+                return False  # it is taking its pod down
+            del self._waits[name]
+            if moved is not None:
+                self._hand(rich.worker).discard(held.piece.birth)
+                self._hand(poor.worker).add(held.piece.birth)
+                return True
+        return False
 
     def _may_work(self, member: Member, crew: Sequence[Member]) -> bool:
         if not self._hosts.benched:

@@ -17,6 +17,7 @@ from fjd.spool.lists.names import Mark
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.task import Task
 from fjd.spool.lists.terms import Terms
+from fjd.spool.names import job_name
 from fjd.system import files
 
 _AHEAD = 10_000  # items that are read and not cut, at most: enough to see the end come
@@ -225,7 +226,16 @@ class Reader:
 
 def common(key: str, terms: Terms) -> dict[str, object]:
     """Return what the tasks of a list have in common, for the heads of its pieces."""
-    return {"key": key}
+    name = terms.name or job_name(key)
+    env = {
+        **terms.env,
+        "DISBATCH_JOBID": terms.run or name,
+        "DISBATCH_NAMETASKS": name,
+        "DISBATCH_CORES_PER_TASK": terms.cores,
+    }
+    if terms.kvs:
+        env["DISBATCH_KVSSTCP_HOST"] = terms.kvs
+    return {"key": key, "cwd": terms.cwd, "env": env}
 
 
 def _weigh(item: Item) -> int:

@@ -180,10 +180,12 @@ class Work:
 
     def _call_off(self, why: Halt) -> None:
         """Take back what waits in pods, and perhaps what runs; it is folded at the next look."""
-        for worker, item in taking.in_pods(self.shelf):
+        held = taking.in_pods(self.shelf)
+        for worker, item in held:  # first: nobody is to begin with it instead
             if not item.accepted:
                 self.shelf.withdraw(worker, item.piece)
-            elif why.now and self.shelf.take(worker, item.piece, OFF):
+        for worker, item in held if why.now else ():
+            if item.accepted and self.shelf.take(worker, item.piece, OFF):
                 self.woken.add(worker)
 
     # -- barriers and the end -----------------------------------------------------------------

@@ -145,6 +145,10 @@ class Pod:
             self.others = []
         else:
             self.others = [name for name in names or () if parse(name) is None]
+            if len(self.others) > 1:
+                from fjd.spool.lists.names import in_order
+
+                self.others = in_order(self.others)
             self.dismissed = dismissal(self.others)
         return held
 

@@ -10,12 +10,14 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from fjd.errors import JobFileError
 from fjd.spool import jobfile, outcomes, records
+from fjd.spool.lists.task import Task
 from fjd.spool.names import Token
 from fjd.spool.pods import Pod
 from fjd.spool.records import Record
 from fjd.system import files
 from fjd.system.ears import Ears
 from fjd.worker import memory, task
+from fjd.worker.order import Order, of_job
 from fjd.worker.scratch import Stream
 
 _VISIBLE = 1.0  # s: output and the start of a longer task are seen by others so late at most
@@ -62,8 +64,6 @@ class Attempts:
         self._should_stop, self._insist, self._note = should_stop, insist, note
         self._copies = f"{pod.project.running}/{pod.worker}"
         self._kills = memory.oom_kills()
-        self._task = 1
-        self._lasts: Optional[Callable[[], None]] = None
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self, token: Token) -> Report:
@@ -73,10 +73,7 @@ class Attempts:
         go back into the queue.
         """
         record = self._blank(token)
-        self._task, self._lasts = 1, None
-        self._out.begin()
-        self._err.begin()
-        began = time.monotonic()
+        began = self._begin(1, None)
         copy = ""
         try:
             path = self._pod.job_file(token)
@@ -85,30 +82,45 @@ class Attempts:
             record["command"] = job.executable or token.job
             copy = self._insist(lambda: self._copy(token.job, data, job.kind == "script"))
             self._touch(job)
-            report = self._execute(token, job, copy, record, began)
+            report = self._execute(token, lambda: of_job(job, copy), copy, record, began)
         except (JobFileError, FileNotFoundError) as error:
             report = self._failed(record, str(error))
         finally:
             if copy:
                 self._remove_copy(copy)
-        record["end"] = time.time()
-        record["seconds"] = round(time.monotonic() - began, 6)
+        self._finish(record, began)
         return report
 
     def run_task(
-        self, token: Token, number: int, command: str, lasts: Callable[[], None]
+        self, token: Token, task: Task, order: Callable[[], Order], lasts: Callable[[], None]
     ) -> Report:
         """Run one task of a list to its end; ``lasts`` is called once if it takes a while."""
-        record = {**self._blank(token), "task": number, "command": command}
+        command = task.command.decode("utf-8", "surrogateescape")
+        record = {**self._blank(token), "task": task.number, "line": task.line}
+        record.update(repeat=task.repeat, command=command)
+        began = self._begin(task.number, lasts)
+        report = self._execute(token, order, "", record, began)
+        self._finish(record, began)
+        if self._out.printed[0] or self._err.printed[0]:
+            from fjd.spool.lists.statusfile import leak  # few tasks print something
+
+            record["leak"] = {"out": leak(*self._out.printed), "err": leak(*self._err.printed)}
+        return report
+
+    def _begin(self, number: int, lasts: Optional[Callable[[], None]]) -> float:
         self._task, self._lasts = number, lasts
         self._out.begin()
         self._err.begin()
-        began = time.monotonic()
-        job = jobfile.Job("task", command, None, None, 0, None, None, {})
-        report = self._execute(token, job, "", record, began)
+        return time.monotonic()
+
+    def _finish(self, record: Record, began: float) -> None:
+        """The attempt has ended: keep what is left of its output."""
         record["end"] = time.time()
         record["seconds"] = round(time.monotonic() - began, 6)
-        return report
+        record["out"], record["err"] = (
+            self._insist(self._out.finish),
+            self._insist(self._err.finish),
+        )
 
     def _blank(self, token: Token) -> Record:
         return {
@@ -162,7 +174,7 @@ class Attempts:
         """Create the log file, so that the job can append to it, as it always was in fjd."""
         if not job.logfile:
             return
-        path = os.path.join(self._directory(job), os.path.expanduser(job.logfile))
+        path = os.path.join(self._directory(job.cwd or ""), os.path.expanduser(job.logfile))
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             os.utime(fd)
@@ -177,48 +189,40 @@ class Attempts:
         except OSError:
             return  # no room in local temporary space; what matters stands in the record
 
-    def _directory(self, job: jobfile.Job) -> str:
-        return os.path.join(self._cwd, job.cwd) if job.cwd else self._cwd
+    def _directory(self, cwd: str) -> str:
+        return os.path.join(self._cwd, cwd) if cwd else self._cwd
 
-    def _start(self, token: Token, job: jobfile.Job, copy: str) -> int:
+    def _start(self, token: Token, order: Order, copy: str) -> int:
         own = {
             "FJD_JOB": token.key,
             "FJD_TASK": str(self._task),
             "FJD_ATTEMPT": str(token.attempt),
             "FJD_JOBFILE": copy,
         }
-        env = {**self._env, **job.env, **own}
-        if job.kind == "script":
-            argv = [copy]
-        elif job.kind == "task":
-            argv = ["/bin/bash", "-c", job.executable]
-        else:
-            # The job file's path is the shell's own argument: no name is ever parsed as code.
-            argv = ["/bin/sh", "-c", f'{job.executable} "$@"', "sh", copy]
-        if job.nice is not None:
-            argv = ["/usr/bin/env", "nice", "-n", str(job.nice), *argv]
-        directory = self._directory(job)
+        directory = self._directory(order.cwd)
         os.chdir(directory)
         try:
-            return task.spawn(argv, env, self._stdin, self._out.fd, self._err.fd)
+            env = {**self._env, **order.env, **own}
+            return task.spawn(order.argv, env, self._stdin, self._out.fd, self._err.fd)
         finally:
             if directory != self._cwd:
                 os.chdir("/")
 
     def _execute(
-        self, token: Token, job: jobfile.Job, copy: str, record: Record, began: float
+        self, token: Token, what: Callable[[], Order], copy: str, record: Record, began: float
     ) -> Report:
         try:
-            pid = self._start(token, job, copy)
+            order = what()
+            pid = self._start(token, order, copy)
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             return self._failed(record, f"cannot start it:{where} {error.strerror}")
         record["pid"] = pid
-        end, verdict = self._wait(pid, job.timeout, record, began)
+        end, verdict = self._wait(pid, order.timeout, record, began)
         task.clear_group(pid)
         record["exit"], record["signal"] = end.exit, end.signal
         record["cpu"], record["rss_kib"] = round(end.cpu, 6), end.rss_kib
-        return self._judge(end, verdict, job, record)
+        return self._judge(end, verdict, order, record)
 
     def _wait(
         self, pid: int, timeout: Optional[float], record: Record, began: float
@@ -276,11 +280,11 @@ class Attempts:
                 left = 1.0
             self._ears.wait(left)
 
-    def _judge(self, end: task.End, verdict: str, job: jobfile.Job, record: Record) -> Report:
+    def _judge(self, end: task.End, verdict: str, order: Order, record: Record) -> Report:
         number = 0
         if verdict == outcomes.TIMEOUT:
             outcome = outcomes.TIMEOUT
-            record["cause"] = f"it ran longer than its timeout of {job.timeout:g} s"
+            record["cause"] = f"it ran longer than its timeout of {order.timeout:g} s"
         elif verdict:
             outcome, record["cause"], record["returned"] = outcomes.CANCELLED, verdict, True
         elif end.signal is not None:
@@ -293,7 +297,3 @@ class Attempts:
             outcome = outcomes.OK
         record["outcome"] = outcome
         return Report(outcomes.code(outcome, number), record)
-
-    def finish_output(self) -> dict[str, Any]:
-        """Keep what is left of the output; returns the spans for the record (DiskFull: again)."""
-        return {"out": self._out.finish(), "err": self._err.finish()}

@@ -20,10 +20,14 @@ class Turn(NamedTuple):
     """One task that is to be run now; ``common`` is what the whole list has in common."""
 
     key: str
-    number: int
     attempt: int
     task: Task
     common: Mapping[str, Any]
+
+    @property
+    def number(self) -> int:
+        """The number of the task."""
+        return self.task.number
 
 
 class Pieces:
@@ -48,17 +52,28 @@ class Pieces:
         self._project, self._worker, self._ledger = project, worker, ledger
         self._execute, self._insist, self._should_stop = execute, insist, should_stop
         self._ended: dict[Assigned, Callable[[], bool]] = {}
+        self._run: Optional[_Run] = None
 
     def run(self, held: Assigned) -> bool:
         """Run an accepted piece; False if it ended too late to count."""
         if held in self._ended:  # a reply was lost, and it lies where it was
             return self._ended[held]()
-        run = _Run(self._project, self._worker, held, self._insist)
-        won = run.work(self._ledger, self._execute, self._should_stop)
+        run = self._run = _Run(self._project, self._worker, held, self._insist)
+        try:
+            won = run.work(self._ledger, self._execute, self._should_stop)
+        finally:
+            self._run = None
         self._ended = {run.held: run.again}  # only the last one can be meant
         if not won:
             self._insist(lambda: self._ledger.write(run.late()))
         return won
+
+    def taken(self, nudge: bool) -> bool:
+        """Tell whether the piece that is being run was taken from us: its list was stopped.
+
+        One listing may miss a name, two do not.
+        """
+        return self._run is not None and self._run.misses(False) and self._run.misses(nudge)
 
     def take(self, name: str) -> Optional[Assigned]:
         """Assigned -> running, by a name in the pod. None: it is no piece, or was taken back."""
@@ -122,7 +137,7 @@ class _Run:
     def _turn(self, task: Task) -> Turn:
         common = self._content.common if self._content else {}
         attempt = self._piece.number(task.number)
-        return Turn(self._shelf.key, task.number, attempt, task, common)
+        return Turn(self._shelf.key, attempt, task, common)
 
     def _split(self) -> None:
         """A task lasts: let somebody else have those behind it."""
@@ -144,6 +159,14 @@ class _Run:
             self._gone = True  # somebody else has them now, and perhaps begins with them
         else:
             self._piece = short
+
+    def misses(self, nudge: bool) -> bool:
+        """Tell whether a look into the pod does not show the piece."""
+        try:
+            names = files.listing(self._shelf.project.pod(self._worker), nudge)
+        except OSError:
+            return False
+        return names is not None and str(self.held) not in names
 
     @property
     def held(self) -> Assigned:

@@ -15,10 +15,15 @@ from fjd.system import files
 
 KEEP = 64 << 20  # bytes kept of one stream of one task, half of it head, half tail
 _CHUNK = 1 << 20
+_SHOWN = 40  # bytes of the beginning and of the end that the record of a list's task shows
 
 
 class Stream:
-    """One stream (stdout or stderr) of the tasks of one worker, one task after the other."""
+    """One stream (stdout or stderr) of the tasks of one worker, one task after the other.
+
+    Attributes:
+        printed: how many bytes the last task has printed, and the first and last few of them.
+    """
 
     def __init__(self, directory: str, name: str, target: files.Appender, keep: int = KEEP) -> None:
         self._directory, self._name, self._target = directory, name, target
@@ -42,6 +47,7 @@ class Stream:
     def begin(self) -> None:
         """A task starts."""
         self._span: Optional[list[int]] = None
+        self.printed = (0, b"", b"")
         self._start = self._target.size
         self._seen = 0  # bytes of the scratch file that are kept or given up
         self._punched = self._head
@@ -85,6 +91,9 @@ class Stream:
             return self._span
         size = os.fstat(self.fd).st_size
         if size:
+            head = os.pread(self.fd, _SHOWN, 0)
+            tail = head if size <= _SHOWN else os.pread(self.fd, _SHOWN, size - _SHOWN)
+            self.printed = (size, head, tail)
             self.flush()
             rest = max(self._head, size - self._tail)
             if self._seen < rest < size:

@@ -39,7 +39,9 @@ class End(NamedTuple):
     rss_kib: int
 
 
-def spawn(argv: list[str], env: Mapping[str, str], stdin: int, stdout: int, stderr: int) -> int:
+def spawn(
+    argv: tuple[str | bytes, ...], env: Mapping[str, str], stdin: int, stdout: int, stderr: int
+) -> int:
     """Start a task in a new session and return its pid.
 
     Raises OSError if the program cannot be started at all.

@@ -58,7 +58,7 @@ class Worker:
         self, project: Project, card: Card, scratch: str, timings: Timings, lifeline: Lifeline
     ) -> None:
         self.project, self.card = project, card
-        self._timings, self._lifeline = timings, lifeline
+        self._timings, self._lifeline, self._scratch = timings, lifeline, scratch
         self._stop = ""
         self._ears = Ears(_SIGNALS)
         self._bell = bell.Bell(card.bell)
@@ -193,6 +193,8 @@ class Worker:
         self._listen()
         if self._heart.buried:
             return "its worker was given up, and the job runs elsewhere"
+        if self._pieces is not None and self._pieces.taken(nudge=not self._heart.bell):
+            return "its list was stopped"
         return "" if self._stop == _GENTLY else self._stop
 
     # -- one task -----------------------------------------------------------------------------
@@ -201,7 +203,6 @@ class Worker:
         self._insist(lambda: self._post.show(busy=True))
         self._voice.found()
         report = self._attempts.run(token)
-        report.record.update(self._insist(self._attempts.finish_output))
         fatal = self._stop == _ORPHANED  # it may have taken our guardian down on purpose
         if fatal and report.record.get("returned") and pods.is_last(token):
             report = report.lost()
@@ -261,9 +262,12 @@ class Worker:
 
     def _run_task(self, turn: "Turn", lasts: Callable[[], None]) -> "Record":
         """Run one task of a piece."""
-        token, command = Token(turn.key, 0, turn.attempt), os.fsdecode(turn.task.command)
-        report = self._attempts.run_task(token, turn.number, command, lasts)
-        report.record.update(self._insist(self._attempts.finish_output))
+        from fjd.worker.order import of_task
+
+        token, task = Token(turn.key, 0, turn.attempt), turn.task
+        report = self._attempts.run_task(
+            token, task, lambda: of_task(task, turn.common, self.card, self._scratch), lasts
+        )
         if self._stop == _ORPHANED:
             report.record["orphaned"] = True
         self._renew_scratch()

@@ -111,9 +111,9 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           beginning at k (the next attempt of that task), with the crash count.
     halt      user, fjd,  publish ``halt``: why, with what outcome, and whether what runs is ended.
               dispatcher  (A CHECK with failures, --fail-fast, a wrong line, a cancel.)
-    stop      dispatcher  (after halt) rename the mark -> ,stop. Nobody cuts any more; what waits, in
-                          pods too, is withdrawn and folded as cancelled. What runs ends as it does,
-                          or is taken (``off``): its worker finds it gone and ends the task.
+    stop      dispatcher  (after halt) rename the mark -> ,stop. Nobody cuts any more; what waits,
+                          in pods too, is withdrawn and folded as cancelled. What runs ends as it
+                          does, or is taken (``off``): its worker finds it gone and ends the task.
     close     dispatcher  all tasks folded, and no more to cut or stopped: rename the mark to say
                           the outcome [decides]; write the list's own record; unlink void files
                           and the progress; rename the token -> results/; rmdir. Crash between:

@@ -143,6 +143,16 @@ class Assigned(NamedTuple):
         return cls(key, piece, accepted) if piece else None
 
 
+def in_order(names: list[str]) -> list[str]:
+    """Return the names in a pod with its pieces first: accepted ones, then the lowest tasks."""
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        held = Assigned.parse(name)
+        return (held is None, held is None or not held.accepted, held.piece.lo if held else 0)
+
+    return sorted(names, key=rank)
+
+
 class Kept(NamedTuple):
     """A piece in its list's directory.
 
