@@ -26,6 +26,7 @@ ELSEWHERE = {
     "screen ": "shows what this machine has; -r takes the terminal",
 }
 COMMANDS = (
+    "fjd-batch",
     "fjd-dispatcher",
     "fjd-worker",
     "fjd-recruiter",
@@ -38,7 +39,8 @@ COMMANDS = (
     "fjd retry",
     "fjd doctor",
 )
-OTHERS = {"--fast", "--quick", "--scope", "--user"}  # of programs that are not fjd's
+OTHERS = {"--fast", "--quick", "--scope", "--user", "--ntasks-per-node"}  # not of fjd's commands
+OTHERS.add("--mon")  # of the script that fjd-batch writes
 RECRUITERS_OWN = {"--id", "--launcher", "--session", "--log", "--cwd"}  # for fjd-worker
 
 RESULTS = [f"{n} squared is {n * n}" for n in range(10)]
@@ -104,13 +106,23 @@ def test_files_that_it_shows_are_what_it_says() -> None:
 def test_its_python_program_runs(shell: Shell) -> None:
     """The three classes as shown, with one job."""
     shell.type("mkdir study; cd study")
-    Path(shell.cwd, "study.py").write_text(block("From Python", "from fjd"))
+    Path(shell.cwd, "study.py").write_text(block("From Python", "from fjd import D"))
     Path(shell.cwd, "job.sh").write_text("#!/bin/sh\necho $FJD_PROJECT\n")
     shell.type("chmod +x job.sh; fjd submit --project study job.sh")
     printed = shell.type("python3 study.py")
     assert printed.splitlines()[-2:] == ["all done", "0"], printed
     assert shell.type("fjd log --project study job.sh") == "study\n"
     assert not shell.leftovers()
+
+
+def test_its_batch_runs(shell: Shell) -> None:
+    """The class for commands, as shown."""
+    shell.type("mkdir commands; cd commands")  # at home there is a directory called fjd
+    Path(shell.cwd, "commands.py").write_text(block("From Python", "from fjd import Batch"))
+    printed = shell.type("python3 commands.py")
+    assert sorted(printed.splitlines()) == ["0", "exit 0 0", "exit 1 1", "exit 2 2"], printed
+    assert not shell.leftovers()
+    assert not shell.processes()
 
 
 # -- the examples ---------------------------------------------------------------------------------
@@ -120,6 +132,17 @@ def results(shell: Shell) -> list[str]:
     """Return what the example's jobs wrote."""
     files = sorted((shell.home / "fjd" / "example" / "logfiles").iterdir())
     return [re.sub(r" \(on .*\)\n", "", file.read_text()) for file in files]
+
+
+def test_example_of_a_task_list(shell: Shell) -> None:
+    """Ten squares by one command."""
+    printed = shell.type("cd fjd/example; ./run-batch-example.sh 2> /dev/null")
+    rows = [line.split("\t") for line in printed.splitlines()]
+    assert sorted(int(row[0]) for row in rows) == list(range(11)), printed
+    assert {row[2] for row in rows} == {"0"}
+    squares = (shell.home / "fjd" / "example" / "logfiles" / "squares.txt").read_text().split()
+    assert sorted(map(int, squares)) == [n * n for n in range(1, 11)]
+    assert not shell.leftovers()
 
 
 def without_screen(tmp_path: Path) -> str:
@@ -248,7 +271,8 @@ def test_variables_in_it_are_those_of_the_source() -> None:
     """Settings, and what a job gets."""
     variable = re.compile(r"\bFJD_[A-Z]+(?:_[A-Z]+)*\b")
     found = {f"FJD_{field.upper()}" for field in Timings._fields}
-    for path in [CHECKOUT / "INSTALL", *(CHECKOUT / "fjd").rglob("*.py")]:
+    sources = [CHECKOUT / "INSTALL", CHECKOUT / "tests" / "hosts" / "conftest.py"]
+    for path in [*sources, *(CHECKOUT / "fjd").rglob("*.py")]:
         found |= set(variable.findall(path.read_text()))
     assert set(variable.findall(TEXT)) == found - {"FJD_INSTALL_SOURCED"}
 
