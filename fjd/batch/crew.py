@@ -81,8 +81,8 @@ class Crew(threading.Thread):
             self._hire()
         except FjdError as error:
             self.trouble = error
-        except OSError as error:
-            self.trouble = NoWorkers(f"hiring failed: {error.strerror}", where=error.filename or "")
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody is to wait for us for ever
+            self.trouble = NoWorkers(f"hiring failed: {type(error).__name__}: {error}")
         if self.trouble:
             self._say(str(self.trouble))
             self.left.set()

@@ -47,8 +47,8 @@ class Feeder(threading.Thread):
                 self._copy()
         except FjdError as error:
             self.trouble = error
-        except OSError as error:
-            what = f"the tasks cannot be read any further: {error.strerror}"
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody is to wait for more tasks
+            what = f"the tasks cannot be read any further: {error}"
             self.trouble = JobFileError(what, where=self._path)
         try:
             self._target.finish()

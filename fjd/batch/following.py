@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Callable, Optional
 
 from fjd.batch import board
@@ -44,8 +45,9 @@ class Follower(threading.Thread):
     def run(self) -> None:
         """Look and show."""
         while not self._end.wait(self._display.pause):
-            self._look()
-            self._read()
+            with suppress(OSError):  # a file server in trouble; the next look may be better
+                self._look()
+                self._read()
 
     def _look(self) -> None:
         seen = board.read(self._project, self._key)

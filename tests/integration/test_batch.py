@@ -349,3 +349,41 @@ def test_joined_without_a_dispatcher(env: FjdEnv) -> None:
     assert 'no dispatcher serves project "default"; start one: fjd-dispatcher' in done.err
     assert batch(env, "--project", "nope", "-p", "run1", "tasks").code == 3
     assert os.listdir(env.project.lists) == []
+
+
+def test_joined_twice_and_resumed(env: FjdEnv) -> None:
+    """While a list of a prefix is worked off in a project, nobody else writes its status file."""
+    env.worker()
+    env.serve()
+    tasks(env, [HOLD])
+    run = begin(env, "--project", "default", "-p", "run1", "-S", "tasks")
+    wait_began(env, 1)
+    run.kill()
+    run.ended()
+    for words in (["-p", "run1"], ["-p", "run2", "-r", "run1_status.txt"]):
+        done = batch(env, "--project", "default", *words, "tasks")
+        assert done.code == 6, done.err
+        assert "still writes it; wait for its end" in done.err
+    go(env)
+    wait_until(lambda: env.filed(), "the list goes on without us", on_timeout=env.show)
+    done = batch(env, "--project", "default", "-p", "run2", "-r", "run1_status.txt", "tasks")
+    assert done.code == 0, done.err
+    assert "nothing is left to do" in done.err
+    assert lines_of(env, "began") == ["s"]
+
+
+def test_joined_and_interrupted(env: FjdEnv) -> None:
+    """Ctrl-C ends the list softly, and what the project has besides goes on."""
+    worker = env.worker()
+    env.serve()
+    tasks(env, [HOLD] * 20)
+    run = begin(env, "--project", "default", "-p", "run1", "-t", "1", "tasks")
+    wait_began(env, 2)
+    run.signal(signal.SIGINT)
+    run.says("finishing what runs")
+    go(env)
+    assert run.ended() == 130
+    assert len(lines_of(env, "ended")) == len(lines_of(env, "began")) < 20
+    assert list(env.sightings()) == [worker.id]
+    env.job("after", "true")
+    env.wait_for("after")
