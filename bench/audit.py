@@ -30,12 +30,13 @@ TOKENS = {
 OTHERS = {
     "": "README|VERSION",
     "rejected": rf"{_TOKEN}\.why",
+    r"results|(done|failed)/\d{3}": rf"{_TOKEN},{_WORKER},(ok|{_BAD})\.status\.txt",
     "workerqueue|workers": rf"{_WORKER},\d+",
     "dispatcher": r"e\d+,[0-9a-f]{8},\d+",
     "screenlogs|screenrcs": rf"{_WORKER}\.(log|rc)",
     "records": rf"({_WORKER}|dispatcher-[0-9a-f]{{8}})\.jsonl",
     "output": rf"{_WORKER}\.(out|err)",
-    r"tmp/[A-Za-z0-9_-]+": r"\d+\.[0-9a-f]{8}\.\d+",
+    r"tmp/[A-Za-z0-9_-]+": r"\d+\.[0-9a-f]{8}\.\d+(\.list)?",
     f"running/{_WORKER}": ".*",
 }
 AT_REST = (

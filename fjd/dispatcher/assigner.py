@@ -12,7 +12,9 @@ from fjd.errors import JobFileError
 from fjd.spool import jobfile, pods
 from fjd.spool.inbox import Inbox, Waiting
 from fjd.spool.lease import Lease
-from fjd.spool.names import Token
+from fjd.spool.lists import submission
+from fjd.spool.lists.shelf import open_list
+from fjd.spool.names import Token, is_list, new_key
 from fjd.spool.project import Project
 from fjd.spool.rejection import reject
 from fjd.system import bell
@@ -109,7 +111,29 @@ class Assigner:
         self._serial = max(self._serial, token.serial, self._lease.epoch * 10**9) + 1
         return token._replace(serial=self._serial)
 
+    def _open(self, waiting: Waiting, now: float) -> bool:
+        """Queued -> open, for a list of tasks; it is looked through before anything is run."""
+        try:
+            if waiting.wrong:
+                raise JobFileError(waiting.wrong, where=waiting.name, remedy="put a list there")
+            submission.check(waiting.path, waiting.name)
+        except FileNotFoundError:
+            return False  # RACE: removed; the next look at the queue tells
+        except JobFileError as error:
+            if not self._inbox.not_yet(waiting, now):
+                self._reject(waiting, error)
+            return False
+        token = waiting.fresh_token()
+        if token.attempt > 1:  # its records would be taken for those of its tasks now
+            token = Token(new_key(waiting.name))
+        won = open_list(self._project, waiting.path, token._replace(serial=0)) is not None
+        if won:
+            self._inbox.taken(waiting)
+        return won
+
     def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
+        if is_list(waiting.name):
+            return self._open(waiting, now)
         if not self._acceptable(waiting, now):
             return False
         token = self._next_token(self._hosts.pardon(waiting.fresh_token()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fjd.spool import outcomes
-from fjd.spool.names import WHY, Result, Token
+from fjd.spool.names import STATUS, WHY, Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
 
@@ -64,10 +64,12 @@ class Cabinet:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._done, self._failed = Shards(project.done), Shards(project.failed)
+        self._statuses: set[str] = set()  # of lists, beside their results
 
     def results(self, nudge: bool = False) -> list[Result]:
         """Return what has ended and is not yet filed."""
         names = files.listing(self.project.results, nudge) or ()
+        self._statuses = {name for name in names if name.endswith(STATUS)}
         return [result for result in map(Result.parse, names) if result]
 
     def path(self, result: Result) -> str:
@@ -83,7 +85,10 @@ class Cabinet:
         shards = self._done if result.outcome == outcomes.OK else self._failed
         while True:
             try:
-                return files.move(self.path(result), f"{shards.place()}/{result}")
+                place = shards.place()
+                if f"{result}{STATUS}" in self._statuses:  # first: the token says that all is there
+                    files.move(f"{self.path(result)}{STATUS}", f"{place}/{result}{STATUS}")
+                return files.move(self.path(result), f"{place}/{result}")
             except FileNotFoundError:
                 shards.forget()
 

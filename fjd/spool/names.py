@@ -9,9 +9,10 @@
     accepted  <token>,run
     result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
                                                   cancelled
+    status    <result>.status.txt                 beside a list that has ended
 
 In a key the file name is kept readable: bytes outside ``[A-Za-z0-9._+=@:-]``, and a leading dot
-or dash, become ``%XX``; what is longer than 150 characters is cut (``~`` marks the cut). A name
+or dash, become ``%XX``; what is longer than 140 characters is cut (``~`` marks the cut). A name
 that does not match its grammar is not ours: parsers answer None and the entry is left alone. What
 they do read they would spell the same way, so that the file can be found again.
 """
@@ -28,12 +29,14 @@ _PROJECT = _ALNUM | frozenset("._-")
 _PLAIN = frozenset(map(ord, _ALNUM | frozenset("._+=@:-")))
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _HEX = frozenset("0123456789abcdef")
-_STEM = 150  # the longest result's name then has 250 bytes, and file systems take 255
+_STEM = 140  # the longest status file's name then has 251 bytes, and file systems take 255
 _TAIL = 12  # 60 random bits: a million jobs of one name meet once in two million projects
 _UNFINISHED = ("~", ".tmp", ".swp", ".part")
 
 RUN = ",run"
 WHY = ".why"
+STATUS = ".status.txt"  # behind the name of a list that has ended: one row per task
+LIST = ".tasks"  # what the name of a job ends in that is a list
 
 
 def check_project(name: str) -> str:
@@ -60,6 +63,11 @@ def is_job(name: str) -> bool:
     """Tell whether a name in ``jobqueue/`` is a job, not a file that is still being written."""
     autosave = name[0] == "#" and name[-1] == "#"
     return not (name[0] == "." or autosave or name.endswith(_UNFINISHED))
+
+
+def is_list(name: str) -> bool:
+    """Tell whether a job of that name is a list of tasks."""
+    return name.endswith(LIST)
 
 
 def is_number(text: str) -> bool:

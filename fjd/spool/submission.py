@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from fjd.errors import ConfigError, FjdError, JobFileError
 from fjd.spool import filing, jobfile, lookup, names
+from fjd.spool.lists import again as lists
+from fjd.spool.lists import submission as listing
 from fjd.spool.lookup import Found
 from fjd.spool.names import WHY, Result, Token
 from fjd.spool.project import Project
@@ -71,6 +73,8 @@ def again(project: Project, found: Found) -> bool:
     if token is None:
         return False
     if found.state != lookup.REJECTED:
+        if names.is_list(found.job):
+            return lists.again(project, found.path, found.job)
         return filing.retry(project, found.path, Result(token, found.worker, found.code))
     fresh = Token(names.new_key(found.job))
     if not files.move(found.path, f"{project.jobqueue}/{fresh}"):
@@ -86,13 +90,19 @@ def _stage(project: Project, paths: Sequence[str], staged: list[_Staged]) -> Non
     for path in paths:
         try:
             data, mode = _read(path)
-            jobfile.parse(data, mode, path)
+            if names.is_list(path):
+                listing.check(path, path, follow=True)
+            else:
+                jobfile.parse(data, mode, path)
         except FjdError as error:
             problems.append(error)
         if problems:
             continue  # go on looking for others; nothing will be queued
         copy = _Staged(project.staging(), _token(path, used))
         staged.append(copy)
+        if names.is_list(path):
+            listing.copy(path, copy.path)
+            continue
         files.create(copy.path, data, 0o700 if mode & stat.S_IXUSR else 0o600, sync)
     if problems:
         raise Refused(problems, len(paths))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Optional
 
 from fjd.spool import filing, lookup, notice, outcomes, presence
 from fjd.spool.lookup import Found
+from fjd.spool.names import STATUS
 from fjd.spool.project import Project
 from fjd.system import files
 
@@ -96,7 +97,7 @@ def _count_done(project: Project, live: dict[str, Found]) -> int:
     count = 0
     for shard in files.listing(project.done) or ():
         for name in files.listing(f"{project.done}/{shard}") or ():
-            count += 1
+            count += not name.endswith(STATUS)
             live.pop(name.partition(",")[0], None)
     return count
 

@@ -56,7 +56,7 @@ def kept(draw: st.DrawFn) -> Kept:
 
 MARKS = st.builds(
     Mark,
-    st.builds(Token, GOOD_KEYS, SMALL, SMALL, SMALL, SMALL),
+    st.builds(Token, GOOD_KEYS, SMALL, SMALL, SMALL, SMALL, st.just(0)),
     NUMBERS,
     st.one_of(st.just(""), BIRTHS),
     st.sampled_from(["", STOP, "ok", "x1", "cancelled"]),

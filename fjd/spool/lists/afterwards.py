@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Callable, Optional
 
-from fjd.spool import outcomes, records
+from fjd.spool import names, outcomes, records
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import ends
 from fjd.spool.lists.covered import NOTHING, PROGRESS, Covered
@@ -109,13 +109,15 @@ def record(mark: Mark, who: str, bad: int, cause: str = "") -> Record:
 
 
 def commit(shelf: Shelf, mark: Mark, look: Look, who: str) -> bool:
-    """Closed -> ended: what nobody needs goes, then the token, then the directory.
+    """Closed -> ended: the rows, then what nobody needs goes, then the token, then the directory.
 
     Args:
         who: in whose name; it has the form of a worker's.
     """
-    _sweep(shelf, look)
     result = Result(mark.token, who, mark.end)
+    if STATUS in look.others:
+        files.move(shelf.place(STATUS), f"{shelf.project.results}/{result}{names.STATUS}")
+    _sweep(shelf, look)
     won = files.move(shelf.place(mark), f"{shelf.project.results}/{result}")
     clear(shelf, look._replace(kept=[], others=[]))
     return won

@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import Optional, Protocol
 
-from fjd.errors import FjdError, UsageError
+from fjd.errors import FjdError, JobFileError, UsageError
+from fjd.spool.lists import grammar
 from fjd.spool.lists import terms as side
 from fjd.spool.lists.covered import RESUMED, Folded
 from fjd.spool.lists.grammar import LONGEST
@@ -72,6 +73,30 @@ def submit(
         staged.close()
 
 
+def check(path: str, name: str, follow: bool = False) -> None:
+    """Look through a file that is to be a list, before anything of it is run.
+
+    Args:
+        follow: it may be a link.
+
+    Raises:
+        FileNotFoundError: there is none.
+        JobFileError: it cannot be read, or a line in it cannot be; it says which.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        with os.fdopen(os.open(path, flags), "rb", 1 << 18) as file:
+            grammar.check(file, name)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in files.TRANSIENT:
+            raise
+        raise JobFileError(
+            f"cannot be read: {error.strerror}", where=name, remedy="see its permissions"
+        ) from None
+
+
 class Growing:
     """A list that is worked off while it is being written; ``shelf`` is where.
 
@@ -117,6 +142,13 @@ def command_lines(command: bytes) -> bytes:
     return b"#FJD TASK %d\n%b\n" % (len(command), command)
 
 
+def write_done(directory: str, done: Iterable[Done]) -> None:
+    """Write what an earlier run has done into a list's directory; synced."""
+    lines = [Folded(part.lo, part.hi, NOBODY, 0, 1, 0, SKIPPED, part.bad).dump() for part in done]
+    if lines:
+        files.create(f"{directory}/{RESUMED}", b"".join(lines), sync=True)
+
+
 class _Staged:
     """A list that nobody sees yet."""
 
@@ -131,11 +163,7 @@ class _Staged:
         """Write what belongs to it."""
         if terms is not None:
             side.write(self.path, terms)
-        lines = [
-            Folded(part.lo, part.hi, NOBODY, 0, 1, 0, SKIPPED, part.bad).dump() for part in done
-        ]
-        if lines:
-            files.create(f"{self.path}/{RESUMED}", b"".join(lines), sync=True)
+        write_done(self.path, done)
 
     def publish(self) -> Shelf:
         """Let it appear."""
@@ -153,6 +181,22 @@ class _Staged:
         """Leave nothing behind that was not published."""
         os.close(self.fd)
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def copy(path: str, target: str) -> None:
+    """Copy a list to a new file; synced. Raises DiskFull and UsageError; then there is none."""
+    files.create(target, b"")
+    try:
+        fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            for chunk in _copied(path):
+                files.write_all(fd, chunk, target)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        files.remove(target)
+        raise
 
 
 def _copied(path: str) -> Iterator[bytes]:

@@ -1,0 +1,89 @@
+"""A file of tasks that is dropped into the queue is a job like any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import FjdEnv, wait_until
+
+from fjd.spool.lists import statusfile
+
+TASKS = "x.tasks"
+
+
+def rows(env: FjdEnv) -> dict[int, tuple[str, int]]:
+    """Return kind and code of each row of the status file that lies beside the list."""
+    path = Path(f"{env.filed()[TASKS].path}.status.txt")
+    found = [statusfile.parse(line) for line in path.read_bytes().splitlines(keepends=True)]
+    return {row.number: (row.kind, row.code) for row in found if row}
+
+
+def test_dropped(env: FjdEnv) -> None:
+    """It is worked off, and lies in done/ with its status file."""
+    env.workers(2)
+    env.put(TASKS, "# words\n#FJD PREFIX echo \na\n#FJD BARRIER CHECK\nb > $DISBATCH_NAMETASKS\n")
+    env.dispatch()
+    assert env.outcomes() == {TASKS: "ok"}
+    assert rows(env) == {0: (" ", 0), 1: ("C", 0), 2: (" ", 0)}
+    assert (env.cwd / TASKS).read_text() == "b\n"
+
+
+def test_rejected(env: FjdEnv) -> None:
+    """One with a wrong line is rejected before anything of it runs, and the reason names it."""
+    env.worker()
+    env.put(TASKS, "echo > ran\n#FJD BARIER\n")
+    env.dispatch(FJD_SETTLE="0.1")
+    assert "line 2" in env.why(TASKS)
+    assert not (env.cwd / "ran").exists()
+
+
+def test_retry(env: FjdEnv) -> None:
+    """What failed of it is run again, and only that; its status file then tells of all."""
+    worker = env.worker()
+    env.put(TASKS, "echo >> one\ntest -e two\necho >> three\n")
+    env.dispatch()
+    assert env.outcomes() == {TASKS: "x1"}
+    assert rows(env) == {0: (" ", 0), 1: (" ", 1), 2: (" ", 0)}
+    (env.cwd / "two").touch()
+    assert env.run("fjd", "retry", TASKS).code == 0
+    assert worker.ended() == 0
+    env.worker()
+    env.dispatch()
+    assert env.outcomes() == {TASKS: "ok"}
+    assert rows(env) == {0: ("S", 0), 1: (" ", 0), 2: ("S", 0)}
+    assert [(env.cwd / name).read_text() for name in ("one", "three")] == ["\n", "\n"]
+    assert not list(Path(env.project.failed).rglob("*.txt"))
+
+
+def test_submitted(env: FjdEnv) -> None:
+    """``fjd submit`` takes it, however long it is, unless a line is wrong."""
+    long = env.cwd / TASKS
+    long.write_text("#FJD REPEAT 3 true\n" + "# a comment of some length\n" * 100_000)
+    wrong = env.cwd / "wrong.tasks"
+    wrong.write_text("true\n#FJD\n")
+    env.own(long)
+    env.own(wrong)
+    refused = env.run("fjd", "submit", str(long), str(wrong))
+    assert refused.code != 0
+    assert "line 2" in refused.err
+    assert env.run("fjd", "submit", str(long)).code == 0
+    env.worker()
+    env.dispatch()
+    assert rows(env) == dict.fromkeys(range(3), (" ", 0))
+
+
+def test_removed(env: FjdEnv) -> None:
+    """Who removes the token of a list has cancelled it; nothing is left of it."""
+    env.worker()
+    env.put(TASKS, "echo > began; until [ -e go ]; do sleep 0.02; done\ntrue\ntrue\n")
+    daemon = env.serve()
+    env.wait_file("began")
+    (token,) = Path(env.project.lists).glob("*/*,n*")
+    token.unlink()
+    (env.cwd / "go").touch()
+    wait_until(
+        lambda: not list(Path(env.project.lists).iterdir()), "it is gone", on_timeout=env.show
+    )
+    daemon.stop()
+    causes = [r["cause"] for r in env.all_records() if r["event"] == "end" and r["task"] is None]
+    assert causes == ["its file was removed"]
