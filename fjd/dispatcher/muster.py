@@ -150,7 +150,7 @@ class Muster:
     def _missing(self, seen: dict[str, crew.Sighting], now: float, stalled: bool) -> bool:
         """Follow up who is not in the listing; once is not a death (it may be between places)."""
         gone = [worker for worker in self.members if worker not in seen]
-        there = set(pods.everyone(self.project))
+        there = set(crew.with_pods(self.project))
         for worker in gone:
             if worker not in there:
                 self._forget(worker)  # it has withdrawn; what it had is in requeue/

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Callable, NamedTuple, Optional
 
 from fjd.launchers import ending
-from fjd.spool import burial, crew, lease, names, pods, records
+from fjd.spool import burial, crew, lease, names, records
 from fjd.spool.crew import EVERYBODY, Card, Choice
 from fjd.spool.project import Project
 from fjd.system import bell, files
@@ -116,7 +116,7 @@ def _bury(project: Project, workers: Iterable[str], notes: Notes) -> None:
     back = 0
     for _ in range(_ROUNDS):
         entries = crew.sightings(project, nudge=True)
-        open_pods = workers & set(pods.everyone(project))
+        open_pods = workers & set(crew.with_pods(project))
         todo = open_pods | (workers & entries.keys())
         if not todo:
             break

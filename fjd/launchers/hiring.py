@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple, Optional
 
 from fjd.launchers import process, screen
 from fjd.launchers.base import Child, Launcher, Order, Place, free_slots, session_name
-from fjd.spool import crew, names, pods
+from fjd.spool import crew, names
 from fjd.spool.project import Project
 from fjd.system import files
 from fjd.system.identity import hostname
@@ -92,7 +92,7 @@ class Hiring:
     def _orders(self, batches: Sequence[Batch]) -> list[Order]:
         host, project = hostname(), self._project
         here = names.short_host(host)
-        present = [*crew.sightings(project), *pods.everyone(project)]
+        present = [*crew.sightings(project), *crew.with_pods(project)]
         taken = {names.slot_of(worker) for worker in present if worker.rsplit("-", 2)[0] == here}
         slots = iter(free_slots(taken, sum(batch.number for batch in batches)))
         orders = []

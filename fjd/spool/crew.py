@@ -11,7 +11,7 @@ import json
 import os
 from typing import NamedTuple, Optional
 
-from fjd.spool.names import Entry
+from fjd.spool.names import Entry, is_pod
 from fjd.spool.project import Project
 from fjd.system import files
 from fjd.system.identity import Identity
@@ -165,6 +165,11 @@ def sightings(project: Project, nudge: bool = False) -> dict[str, Sighting]:
             if entry and (entry.worker not in found or found[entry.worker].beat < entry.beat):
                 found[entry.worker] = Sighting(entry.worker, entry.beat, busy)
     return found
+
+
+def with_pods(project: Project, nudge: bool = False) -> list[str]:
+    """Return whose pods there are, the living's and the dead's."""
+    return [name for name in files.listing(project.jobpods, nudge) or () if is_pod(name)]
 
 
 def card(project: Project, sighting: Sighting) -> Optional[Card]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
 from fjd.errors import UsageError
-from fjd.spool import filing, names, outcomes, pods
+from fjd.spool import crew, filing, names, outcomes, pods
 from fjd.spool.names import WHY, Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
@@ -75,7 +75,7 @@ def queued(project: Project) -> Iterator[Found]:
 
 def in_pods(project: Project) -> Iterator[Found]:
     """Yield what is assigned and what runs."""
-    for worker in pods.everyone(project):
+    for worker in crew.with_pods(project):
         for held in pods.contents(project, worker) or ():
             state = RUNNING if held.accepted else ASSIGNED
             path = f"{project.pod(worker)}/{held}"

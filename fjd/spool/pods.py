@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from fjd.spool import outcomes
-from fjd.spool.names import RUN, Result, Token, is_pod
+from fjd.spool.names import RUN, Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
 
@@ -49,11 +49,6 @@ def _held(names: Iterable[str]) -> list[Held]:
     held = [found for found in map(parse, names) if found]
     held.sort(key=lambda item: item.token.serial)
     return held
-
-
-def everyone(project: Project, nudge: bool = False) -> list[str]:
-    """Return whose pods there are, the living's and the dead's."""
-    return [name for name in files.listing(project.jobpods, nudge) or () if is_pod(name)]
 
 
 def assign(project: Project, source: str, token: Token, worker: str) -> bool:

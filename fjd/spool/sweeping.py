@@ -59,7 +59,7 @@ def _reasons(project: Project) -> None:
 
 
 def _copies(project: Project) -> None:
-    there = set(pods.everyone(project)) | crew.sightings(project).keys()
+    there = set(crew.with_pods(project)) | crew.sightings(project).keys()
     for worker in files.listing(project.running) or ():
         if is_pod(worker) and worker not in there:
             pods.clear_running(project, worker)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, Union
 
-from fjd.spool import filing, pods
+from fjd.spool import crew, filing
 from fjd.spool.names import job_name, new_key, submission
 from fjd.spool.project import Project
 from fjd.system import files
@@ -54,7 +54,7 @@ def _marks(item: Gone) -> set[Mark]:
 def _places(project: Project) -> Iterator[str]:
     """Yield where tokens lie, in the order in which they go, so that none passes us."""
     yield project.requeue
-    yield from (project.pod(worker) for worker in pods.everyone(project))
+    yield from (project.pod(worker) for worker in crew.with_pods(project))
     yield from (f"{project.lists}/{key}" for key in files.listing(project.lists, True) or ())
     yield project.results
     yield project.rejected

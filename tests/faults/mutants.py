@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable, Optional
 
-from fjd.spool import pods
+from fjd.spool import crew, pods
 from fjd.spool.lists.names import Kept, Mark, Piece, new_birth
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.names import Result, Token
@@ -45,7 +45,7 @@ def ignores_the_token() -> None:
 
 
 def _pods(project: Project) -> list[str]:
-    return [project.pod(worker) for worker in pods.everyone(project)]
+    return [project.pod(worker) for worker in crew.with_pods(project)]
 
 
 def counts_what_is_late() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd.spool import pods
+from fjd.spool import crew, pods
 from fjd.spool.names import Token
 from fjd.spool.project import Project
 
@@ -169,7 +169,7 @@ def test_contents(worker: FakeWorker, project: Project) -> None:
 def test_everyone(worker: FakeWorker, project: Project) -> None:
     """Pods are what has a worker's name."""
     os.mkdir(f"{project.jobpods}/notes")
-    assert pods.everyone(project) == [worker.id]
+    assert crew.with_pods(project) == [worker.id]
 
 
 def test_deleted_pod_is_made_again(worker: FakeWorker) -> None:

@@ -6,7 +6,7 @@ here on the worker can end nothing.
 
 from __future__ import annotations
 
-from fjd.spool import pods
+from fjd.spool import crew
 from fjd.spool.lists.covered import Covered
 from fjd.spool.lists.names import DEAD, GONE, Assigned
 from fjd.spool.lists.shelf import Shelf
@@ -25,7 +25,7 @@ def in_pods(shelf: Shelf) -> list[tuple[str, Assigned]]:
     """Return what of a list lies in whose pods."""
     return [
         (worker, item)
-        for worker in pods.everyone(shelf.project, nudge=True)
+        for worker in crew.with_pods(shelf.project, nudge=True)
         for item in held(shelf.project, worker, nudge=True)
         if item.key == shelf.key
     ]
