@@ -30,7 +30,7 @@ LEASE = 0.6  # s
 TIMINGS = {
     "FJD_LEASE": str(LEASE),
     "FJD_HEARTBEAT": str(LEASE / 5),
-    "FJD_POLL": str(LEASE / 10),
+    "FJD_POLL": str(LEASE / 15),  # a worker is buried after five looks, five of these apart
     "FJD_NUDGE": str(LEASE / 3),
 }
 PAUSE = 0.1  # s between two faults, on average
@@ -53,6 +53,7 @@ class Storm:
         change: called in each daemon's process before anything else, with its command's name.
 
     Attributes:
+        in_lists: the share of all tasks that are those of lists.
         kills, stops: how many there were.
         hiring: the recruiters, if there are any.
         hit: attempts that somebody was killed in.
@@ -74,7 +75,7 @@ class Storm:
         self.jobs: list[str] = []
         self.lists: dict[str, int] = {}
         self._keys: dict[str, str] = {}
-        self._tasks = 0
+        self._tasks, self.in_lists = 0, IN_LISTS
         self._open: list[str] = []  # lists of which tasks are left
         self.hit: set[Attempt] = set()
         self.kills = self.stops = 0
@@ -135,7 +136,7 @@ class Storm:
 
     def submit(self, number: int) -> None:
         """Submit so many tasks, most of them as a list."""
-        listed = int(number * IN_LISTS)
+        listed = int(number * self.in_lists)
         name = f"list{len(self.lists)}"
         shelf = submission.submit(self.project, name, map(self._command, range(listed)))
         self._keys[name], self.lists[name] = shelf.key, listed
@@ -229,24 +230,27 @@ class Storm:
         if not able:
             return True
         self.dice.shuffle(able)
+        victim = self._victim(able)
+        if victim is None and name == "worker" and self.dice.random() < PATIENCE:
+            return False  # else many would be hit before they have begun with anything
+        daemon, pids, hit = victim or (able[0], able[0].pids(), set())
         stopped = sum(bool(d.stopped) for d in self._daemons)
         if stopped < MOST_STOPPED and self.dice.random() < 0.3:
             self.stops += 1
-            daemon = next((d for d in able if running(d.pids()[2:])), able[0])
-            some = daemon.pids() if self.dice.random() < 0.7 else daemon.pids()[:2]
-            daemon.stop(some, LEASE * self.dice.uniform(1.3, 2.0))
-            return True
-        victim = self._victim(able)
-        if victim is None and name == "worker" and self.dice.random() < PATIENCE:
-            return False  # else many would be killed before they have begun with anything
-        self.kills += 1
-        daemon, pids = victim or (able[0], able[0].pids())
-        daemon.send(signal.SIGKILL, self.dice.choice((pids[:1], pids[:2], pids[1:2] or pids)))
-        daemon.send(signal.SIGCONT, pids[2:])
+            some = pids if self.dice.random() < 0.5 else pids[:2]
+            daemon.stop(some, LEASE * self.dice.uniform(1.6, 2.4))
+        else:
+            self.kills += 1
+            self.hit |= hit
+            some = ()
+            daemon.send(signal.SIGKILL, self.dice.choice((pids[:1], pids[:2], pids[1:2] or pids)))
+        daemon.send(signal.SIGCONT, pids[max(2, len(some)) :])
         return True
 
-    def _victim(self, able: Sequence[Daemon]) -> Optional[tuple[Daemon, Sequence[int]]]:
-        """Return somebody with a task and all processes; that task stands still.
+    def _victim(
+        self, able: Sequence[Daemon]
+    ) -> Optional[tuple[Daemon, Sequence[int], set[Attempt]]]:
+        """Return somebody with a task, all processes, and what they run; the task stands still.
 
         Else a task of milliseconds would have ended before the kill.
         """
@@ -255,8 +259,7 @@ class Storm:
             daemon.send(signal.SIGSTOP, pids[2:])
             hit = running(pids[2:])
             if hit:
-                self.hit |= hit
-                return daemon, pids
+                return daemon, pids, hit
             daemon.send(signal.SIGCONT, pids[2:])
         return None
 

@@ -1,4 +1,4 @@
-"""A storm over a wrong protocol: ``python wrong_storm.py MUTANT``; prints what the audit finds.
+"""A storm over a wrong protocol: ``python wrong_storm.py MUTANT [SEED]``; prints what it found.
 
 Processes and kills are real. A dispatcher also kills itself before or after a rename, now and then:
 that is where it matters, and random kills seldom hit it.
@@ -50,13 +50,13 @@ def change(mutant: str) -> Callable[[str], None]:
     return act
 
 
-def blow(storm: Storm) -> list[str]:
+def blow(storm: Storm, wrong: bool) -> list[str]:
     """Let it blow until all is done, or until something counts twice; return what does."""
     until = time.monotonic() + LIMIT
     while time.monotonic() < until and not storm.twice():
         now = time.monotonic()
         try:
-            storm.blow(now, now + ROUND)
+            storm.blow(until if wrong else now, now + ROUND)
         except Failed:
             continue  # it is not over
         storm.calm()
@@ -67,9 +67,10 @@ def blow(storm: Storm) -> list[str]:
 
 if __name__ == "__main__":
     with Bed("", **TIMINGS) as bed:
-        found = Storm(bed, 1, change=change(sys.argv[1]))
+        found = Storm(bed, int([*sys.argv, 1][2]), change=change(sys.argv[1]))
+        found.in_lists = 1.0
         found.start()
         found.submit(TASKS)
-        problems = blow(found)
+        problems = blow(found, sys.argv[1] != "none")
         print(*problems[:5], f"{found.kills} kills, {found.stops} stops", sep="\n")
         sys.exit(1 if problems else 0)
