@@ -112,11 +112,11 @@ class Crew(threading.Thread):
         self.look()
 
     def _make_retirement(self, context: Context) -> Retirement:
-        command = self._options.retire
-        if command is None:
-            command = RETIRE_BY_SLURM if self.plan.how == SLURM else ""
+        command, talk = self._options.retire, self._say
+        if command is None:  # nobody asked for it, so that it fails is for the log
+            command, talk = RETIRE_BY_SLURM if self.plan.how == SLURM else "", self._note
         hosts = [engine.host for engine in context.engines]
-        return Retirement(command, hosts, self._run.driver, self._say)
+        return Retirement(command, hosts, self._run.driver, talk)
 
     def look(self) -> int:
         """See who is there; return how many workers there are."""

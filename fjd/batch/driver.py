@@ -169,7 +169,7 @@ class Driver:
             else:
                 how = serving.own(project, crew, start, self.say)
         finally:
-            follower.stop()
+            seconds = follower.stop()
             if crew:
                 crew.finish()
             if not options.project:
@@ -179,7 +179,7 @@ class Driver:
             trouble = services.finish()
         end = ending.of_list(project, work.shelf.key)
         counts = ending.count(self.prefix.status)
-        code = self._verdict(how, end, counts, trouble, follower.seconds)
+        code = self._verdict(how, end, counts, trouble, seconds)
         if not options.project and not counts.failed and not runs.printed(project):
             office.wait_for_contexts(project)
             runs.remove(project)

@@ -63,10 +63,12 @@ class Follower(threading.Thread):
             for row in rows:
                 self._hear(row)
 
-    def stop(self) -> None:
-        """End the thread, and leave the terminal as it was; the last rows are heard."""
+    def stop(self) -> float:
+        """End the thread; the last rows are heard. Return for how long the list was followed."""
+        seconds = self.seconds
         self._end.set()
         if self.is_alive():
             self.join()
         self._read()
         self._display.end()
+        return seconds

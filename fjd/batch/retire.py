@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Callable
 
 SLURM = 'scontrol update JobId="$SLURM_JOBID" NodeList="${DRIVER_NODE:+$DRIVER_NODE,}$ACTIVE"'
 PATIENCE = 60.0  # s that the command may take
+_TRIES = 3  # while Slurm asks to try again
+_PAUSE = 1.0
 
 
 class Retirement:
@@ -17,13 +20,15 @@ class Retirement:
     Args:
         command: for the shell; "" retires nobody.
         hosts: all hosts of the context.
-        driver: the host of the driver: it must stay, whatever becomes of its engines.
+        driver: the host of the driver; if it is one of them it must stay, whatever becomes of its
+            engine.
     """
 
     def __init__(
         self, command: str, hosts: Sequence[str], driver: str, talk: Callable[[str], None]
     ) -> None:
-        self._command, self._driver, self._talk = command, driver, talk
+        self._command, self._talk = command, talk
+        self._driver = driver if driver in hosts else ""
         self._active, self._retired = list(hosts), list[str]()
 
     def retire(self, host: str) -> None:
@@ -32,7 +37,8 @@ class Retirement:
             return
         self._active.remove(host)
         self._retired.append(host)
-        if self._command:
+        last = not self._active and not self._driver  # Slurm would be told to keep no node at all
+        if self._command and not (last and self._command == SLURM):
             self._run(host)
 
     def environment(self, host: str) -> dict[str, str]:
@@ -49,6 +55,17 @@ class Retirement:
         return found
 
     def _run(self, host: str) -> None:
+        for left in reversed(range(_TRIES)):
+            why = self._try(host)
+            if not why:
+                return
+            if "try again" not in why or not left:
+                break
+            time.sleep(_PAUSE)
+        self._talk(f"the command that retires {host} failed: {why}")
+
+    def _try(self, host: str) -> str:
+        """Run the command; return why it failed ("": it did not)."""
         try:
             done = subprocess.run(
                 self._command,
@@ -60,9 +77,8 @@ class Retirement:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            self._talk(f"the command that retires {host} took over {PATIENCE:.0f} s: ended")
-            return
-        if done.returncode:
-            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-            why = said[-1] if said else f"exit code {done.returncode}"
-            self._talk(f"the command that retires {host} failed: {why}")
+            return f"it took over {PATIENCE:.0f} s, and was ended"
+        if not done.returncode:
+            return ""
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
+        return said[-1] if said else f"exit code {done.returncode}"

@@ -62,13 +62,17 @@ def test_retirement_that_fails() -> None:
 def test_retirement_under_slurm(tmp_path: Path) -> None:
     """The default tells Slurm which nodes are still in use, the driver's among them."""
     fake = tmp_path / "scontrol"
-    fake.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/said\n')
+    fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\n')
     fake.chmod(0o755)
     os.environ["SLURM_JOBID"], path = "9", os.environ["PATH"]
     os.environ["PATH"] = f"{tmp_path}:{path}"
     try:
-        Retirement(SLURM, ["a", "b"], "d", nothing).retire("b")
+        crew = Retirement(SLURM, ["a", "b", "d"], "d", nothing)
+        for host in ("d", "b"):
+            crew.retire(host)
+        Retirement(SLURM, ["a"], "d", nothing).retire("a")
     finally:
         os.environ["PATH"] = path
         del os.environ["SLURM_JOBID"]
-    assert (tmp_path / "said").read_text() == "update JobId=9 NodeList=d,a\n"
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said == ["update JobId=9 NodeList=d,a,b", "update JobId=9 NodeList=d,a"]

@@ -1,0 +1,153 @@
+"""fjd-batch on three hosts that share a home, by SSH and in a Slurm allocation."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Optional
+
+import pytest
+import slurm
+from bed import wait_for
+
+from fjd.spool.lists import statusfile
+from fjd.spool.lists.statusfile import Row
+
+if TYPE_CHECKING:
+    from bed import Bed
+
+pytestmark = pytest.mark.xdist_group("hosts")
+BATCH = [sys.executable, "-m", "fjd.scripts.fjd_batch"]
+HOSTS = "localhost:2,node2:2,node3:1"
+
+TASKS = r"""# three hosts
+#DISBATCH PREFIX ( sleep 0.05 ; echo@
+#DISBATCH SUFFIX  ) >> out_${DISBATCH_TASKID_ZP}.log 2>&1
+#DISBATCH REPEAT 40 start 100 step 5 $DISBATCH_REPEAT_INDEX
+#DISBATCH BARRIER
+last $(ls out_*.log | wc -l)
+#DISBATCH SUFFIX  ; exit 3 )
+fails
+#DISBATCH BARRIER CHECK
+never
+""".replace("@", " ")
+
+
+def rows(bed: Bed, prefix: str) -> list[Row]:
+    """Return the rows of a run; every line must be one."""
+    lines = (bed.home / f"{prefix}_status.txt").read_bytes().splitlines(keepends=True)
+    found = [statusfile.parse(line) for line in lines]
+    assert None not in found
+    return [row for row in found if row]
+
+
+def test_three_hosts(fresh_bed: Bed) -> None:
+    """All directives in one run give the rows that disBatch's documents say."""
+    (fresh_bed.home / "tasks").write_text(TASKS)
+    done = fresh_bed.run("node1", [*BATCH, "-s", HOSTS, "-p", "run1", "tasks"], check=False)
+    assert done.returncode == 1, done.stderr
+    assert "barrier check: 1 tasks failed before line 9" in done.stderr
+    found = rows(fresh_bed, "run1")
+    plain = {row.number: row for row in found if row.kind == " "}
+    assert sorted(plain) == [*range(40), 41, 42]
+    assert [plain[n].repeat for n in range(40)] == list(range(100, 300, 5))
+    assert {plain[n].line for n in range(40)} == {4}
+    assert {row.host for row in plain.values()} <= {b"node1", b"node2", b"node3"}
+    assert len({row.host for row in plain.values()}) > 1
+    assert {n: row.code for n, row in plain.items() if row.code} == {42: 3}
+    assert plain[42].out == len("fails\n")
+    (barrier,) = [row for row in found if row.kind == "B"]
+    assert (barrier.number, barrier.line, barrier.command) == (40, 5, b"#DISBATCH BARRIER")
+    assert found.index(barrier) == 40
+    texts = {n: (fresh_bed.home / f"out_{n:06}.log").read_text() for n in range(40)}
+    assert texts == {n: f"{100 + 5 * n}\n" for n in range(40)}
+    assert (fresh_bed.home / "out_000041.log").read_text() == "last 41\n"
+    assert not any("fjd_worker" in line for line in command_lines(fresh_bed))
+
+
+def command_lines(bed: Bed) -> list[str]:
+    """Return what runs on all hosts."""
+    return [line for node in bed.nodes for line in bed.hosts[node].command_lines()]
+
+
+def test_driver_that_loses_its_power(fresh_bed: Bed) -> None:
+    """From another host -r ends the workers that are left, and completes the run."""
+    count = 60
+    lines = [f"echo {n} >> ran_$(hostname); sleep 0.2" for n in range(count)]
+    (fresh_bed.home / "tasks").write_text("".join(f"{line}\n" for line in lines))
+    env = {"FJD_LEASE": "4", "FJD_HEARTBEAT": "0.5"}
+    words = ["env", *(f"{k}={v}" for k, v in env.items()), *BATCH]
+    fresh_bed.popen("node1", [*words, "-s", "node2:2,node3:2", "-p", "run1", "tasks"])
+    wait_for(lambda: len(ran(fresh_bed)) > 8, "tasks run", 60)
+    fresh_bed.power_cut("node1")
+    again = [*words, "-s", "localhost:2,node3:2", "-p", "run2", "-r", "run1_status.txt", "tasks"]
+    done = fresh_bed.run("node2", again, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    codes = {row.number: row.code for row in rows(fresh_bed, "run2")}
+    assert codes == dict.fromkeys(range(count), 0)
+    twice = Counter(ran(fresh_bed))
+    assert set(map(int, twice)) == set(range(count))
+    assert sum(twice.values()) - count <= 8  # what ran when its workers were ended
+    assert not any("fjd_worker" in line for line in command_lines(fresh_bed))
+
+
+def ran(bed: Bed) -> list[str]:
+    """Return the tasks that have begun, on all hosts."""
+    return [word for path in bed.home.glob("ran_*") for word in path.read_text().split()]
+
+
+@pytest.fixture
+def cluster(fresh_bed: Bed) -> Bed:
+    """Three hosts under Slurm, and a list of tasks that say where they are run."""
+    reason = slurm.missing()
+    if reason:
+        pytest.skip(reason)
+    slurm.start(fresh_bed)
+    lines = ["sleep 0.2; hostname >> hosts"] * 30
+    (fresh_bed.home / "tasks").write_text("".join(f"{line}\n" for line in lines))
+    return fresh_bed
+
+
+def submit(bed: Bed, words: list[str], stdin: Optional[str] = None) -> str:
+    """Submit a Slurm job and return its number."""
+    argv = ["sbatch", "--parsable", "--output=%j.out", *words]
+    return bed.run("node1", argv, stdin=stdin).stdout.strip()
+
+
+def wait_over(bed: Bed, job: str) -> str:
+    """Wait for the end of a Slurm job; return what it said."""
+
+    def over() -> bool:
+        state = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
+        found = bed.run("node1", state, check=False).stdout.strip()
+        return found not in ("PENDING", "RUNNING", "COMPLETING")
+
+    wait_for(over, "the allocation has ended", 120)
+    return (bed.home / f"{job}.out").read_text()
+
+
+def test_allocation(cluster: Bed) -> None:
+    """In a Slurm allocation its nodes are used."""
+    script = f"#!/bin/sh\nexec {' '.join(BATCH)} -p run1 tasks\n"
+    job = submit(cluster, ["-N2", "--ntasks-per-node=2"], script)
+    said = wait_over(cluster, job)
+    assert {r.number: r.code for r in rows(cluster, "run1")} == dict.fromkeys(range(30), 0), said
+    assert len(set((cluster.home / "hosts").read_text().split())) == 2
+    assert "30 tasks" in said
+    assert "failed" not in said
+    assert (cluster.home / f"run1_J{job}.context.log").exists()
+    assert not any("fjd_worker" in line for line in command_lines(cluster))
+
+
+def test_allocation_that_joins(cluster: Bed) -> None:
+    """The script of a run that has no workers is submitted, and ends with the run."""
+    run = cluster.popen("node1", [*BATCH, "-S", "-p", "run1", "tasks"])
+    script = cluster.home / "run1_dbUtil.sh"
+    wait_for(script.exists, "the script is there", 60)
+    job = submit(cluster, ["-N1", "--nodelist=node3", "--ntasks-per-node=2", "run1_dbUtil.sh"])
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 0, err
+    said = wait_over(cluster, job)
+    assert (cluster.home / "hosts").read_text().split() == ["node3"] * 30
+    assert "failed" not in said
+    assert not any("fjd_worker" in line for line in command_lines(cluster))
