@@ -151,10 +151,10 @@ class Driver:
         if plan is None:
             print(f"Run this script to add compute contexts:\n   {self.prefix.script}", flush=True)
         crew = Crew(project, card, plan, options.context, self.say) if plan else None
-        follower = Follower(
-            project, work.shelf.key, self.display, work.done, self.prefix.status, services.hear
-        )
-        services.show(lambda: board.raw(project, work.shelf.key))
+        hear = services.hear if services.listening else None
+        key, status = work.shelf.key, self.prefix.status
+        follower = Follower(project, key, self.display, work.done, status, hear)
+        services.show(lambda: board.raw(project, key))
 
         def start() -> None:
             follower.start()
@@ -177,7 +177,7 @@ class Driver:
         trouble = work.feeder.trouble if work.feeder else None
         if how is How.OVER and trouble is None:
             trouble = services.finish()
-        end = ending.of_list(project, work.shelf.key)
+        end = ending.of_list(project, key)
         counts = ending.count(self.prefix.status)
         code = self._verdict(how, end, counts, trouble, seconds)
         if not options.project and not counts.failed and not runs.printed(project):

@@ -19,7 +19,7 @@ class Follower(threading.Thread):
     Args:
         before: how many of its tasks were done before this run.
         status: its status file.
-        hear: is told each new row of that; None: the file is not read.
+        hear: is told each row that is new from now on; None: the file is not read.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Follower(threading.Thread):
         super().__init__(name="follower", daemon=True)
         self._project, self._key, self._display = project, key, display
         self._before, self._hear, self._tail = before, hear, Tail(status)
+        self._tail.pass_over()
         self._begun = time.monotonic()
         self._end = threading.Event()
 

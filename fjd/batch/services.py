@@ -107,6 +107,11 @@ class Services:
         files.create(staging, os.fsencode(text))
         os.replace(staging, path)
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody here wants to hear of rows: reading a million of them takes a while."""
+        return any((self._mailer, self._web, self.source, self.store))
+
     def show(self, status: Callable[[], Mapping[str, Any]]) -> None:
         """Let the web page show what that returns."""
         self._status = status

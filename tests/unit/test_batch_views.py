@@ -144,6 +144,17 @@ def test_tail(tmp_path: Path) -> None:
     assert found == [b"four", b"x" * 50, b"last"]
 
 
+def test_tail_of_what_is_there(tmp_path: Path) -> None:
+    """What was there before can be passed over."""
+    path = tmp_path / "s"
+    path.write_bytes(b"old\n")
+    tail = Tail(str(path))
+    tail.pass_over()
+    with path.open("ab") as file:
+        file.write(b"new\n")
+    assert tail.lines() == [b"new"]
+
+
 def test_fields_of_a_row() -> None:
     """A row has the names that programs know; the header and what is torn have none."""
     row = b"ROE \t5\t13\t-1\tvm\t26660\t3\t0.008\t1.5\t2.5\t5\t'leak\\n'\t4\t'err\\n'\techo\ta"
