@@ -64,7 +64,7 @@ class Assigner:
 
     def _able(self, now: float) -> list[Member]:
         """Return who may get something: all who are there, but those on a benched host."""
-        members = list(self._muster.present())
+        members = [member for member in self._muster.present() if not member.stopping]
         if not self._hosts.benched:
             return members
         hands: dict[str, int] = {}

@@ -138,12 +138,12 @@ class Dispatcher:
         for worker in self._lists.woken & self._muster.members.keys():
             bell.ring(self._muster.members[worker].bell)
         self._lists.woken.clear()
-        if self.draining or not self._lists.works:
-            return active
-        for member in self._lists.feed(list(self._muster.present())):
+        crew = list(self._muster.present())
+        for member in () if self.draining else self._lists.feed(crew):
             active = True
             if member.bell:
                 bell.ring(member.bell)
+        self._lists.show(crew)
         return active
 
     @property

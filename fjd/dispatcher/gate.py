@@ -23,16 +23,11 @@ class Passage(NamedTuple):
 
 
 class Gate:
-    """Lets a list pass its barriers.
-
-    Attributes:
-        waits: the barrier that is waited for, its number; None without one.
-    """
+    """Lets a list pass its barriers."""
 
     def __init__(self, shelf: Shelf, reader: Reader, folder: Folder, rows: Rows) -> None:
         self._shelf, self._reader, self._folder, self._rows = shelf, reader, folder, rows
         self._since = time.time()  # the last barrier
-        self.waits: Optional[int] = None
 
     def look(self, mark: Mark) -> Passage:
         """Pass the barriers that come next, if all that was cut has ended."""
@@ -40,7 +35,6 @@ class Gate:
             barriers = self._reader.barriers(mark)
         except FileNotFoundError:
             return Passage(None)  # RACE: another dispatcher has cut, or the user has removed it
-        self.waits = barriers[0].number if barriers else None
         if not barriers or not self._folder.covered.full(barriers[0].number):
             return Passage(mark)
         return self._pass(mark, barriers)
@@ -53,7 +47,7 @@ class Gate:
         for barrier in open_ones:
             self._rows.barrier(barrier, self._since)
         self._rows.flush()
-        self._since, self.waits = time.time(), None
+        self._since = time.time()
         behind = open_ones[-1].number + 1
         moved = self._shelf.skip(mark, behind)
         if moved is not None:
@@ -62,9 +56,9 @@ class Gate:
 
     def _check(self, barriers: list[Barrier]) -> tuple[list[Barrier], Optional[Halt]]:
         """Return which of them can be passed, and why the list ends at the next one."""
-        before = self._folder.passed
+        before = self._folder.tally.passed
         for count, barrier in enumerate(barriers):
-            failed = self._folder.failures(before, barrier.number) if barrier.check else 0
+            failed = self._folder.tally.failures(before, barrier.number) if barrier.check else 0
             if failed:
                 what = f"barrier check: {failed} tasks failed before line {barrier.line}"
                 return barriers[:count], Halt(what, outcomes.FAILED)

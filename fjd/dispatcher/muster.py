@@ -32,6 +32,7 @@ class Member:
         mean: seconds per task, a moving average (None before the first one).
         bell: "" if it cannot be heard from here.
         leaving: its pod is gone; it gets nothing more.
+        stopping: its engine is to leave; it gets nothing more.
     """
 
     def __init__(self, sighting: crew.Sighting, card: Optional[crew.Card], now: float) -> None:
@@ -39,7 +40,7 @@ class Member:
         self.hand: dict[Token, bool] = {}
         self.given: dict[Token, float] = {}
         self.mean: Optional[float] = None
-        self.leaving = False
+        self.leaving = self.stopping = False
         self.learn(card)
         self._mark = self.moved = now
         self.looks = 0

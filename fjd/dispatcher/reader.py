@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple, Optional
 from fjd.errors import JobFileError
 from fjd.spool.lists import content, grammar
 from fjd.spool.lists.covered import Covered
-from fjd.spool.lists.grammar import Barrier, Item
+from fjd.spool.lists.grammar import ENGINE_BASE, PER_ENGINE, Barrier, Item
 from fjd.spool.lists.names import Mark
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.task import Task
@@ -115,11 +115,21 @@ class Reader:
             self._weight -= _weigh(self._ahead.popleft())
         self._cut = hi
 
-    def commands(self, mark: Mark) -> tuple[Sequence[Task], Sequence[Task]]:
-        """Return what every engine runs before its first task, and after its last one."""
+    def commands(self, mark: Mark) -> Optional[tuple[Sequence[Task], Sequence[Task]]]:
+        """Return what every engine runs before its first task, and after its last one.
+
+        None: the list does not say yet.
+        """
         self._at(mark)
         self._read(1)
-        return self._source.start, self._source.stop
+        known = self._ahead or self._source.number or self._source.exhausted
+        return (self._source.start, self._source.stop) if known else None
+
+    @property
+    def barrier(self) -> Optional[int]:
+        """The number of the barrier that comes next; None if it is a task, or nothing is known."""
+        first = self._ahead[0] if self._ahead else None
+        return first.number if isinstance(first, Barrier) else None
 
     @property
     def more(self) -> bool:
@@ -147,6 +157,9 @@ class Reader:
         mark = self._shelf.look(nudge=True).mark
         if mark is None:
             raise FileNotFoundError(self._shelf.path)
+        if lo >= ENGINE_BASE:
+            yield from engine_tasks(self.commands(mark) or ((), ()), lo, hi)
+            return
         with self._open(mark) as file:
             source = grammar.Reader(file, self._shelf.key)
             if not source.skip_to(lo):
@@ -222,6 +235,16 @@ class Reader:
         self._source = self._nothing
         self._ahead.clear()
         self._weight = 0
+
+
+def engine_tasks(
+    commands: tuple[Sequence[Task], Sequence[Task]], lo: int, hi: int
+) -> Iterator[Task]:
+    """Yield commands of an engine, with the numbers that they have as tasks."""
+    for number in range(lo, hi):
+        which, at = divmod((number - ENGINE_BASE) % (2 * PER_ENGINE), PER_ENGINE)
+        if at < len(commands[which]):
+            yield commands[which][at]._replace(number=number)
 
 
 def common(key: str, terms: Terms) -> dict[str, object]:

@@ -6,57 +6,48 @@ is cut, never as a whole.
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import Iterable
+from typing import Callable
 
 from fjd.dispatcher.absence import Absence, Office
 from fjd.dispatcher.blame import Blame
+from fjd.dispatcher.board import Board
 from fjd.dispatcher.gate import Gate
-from fjd.dispatcher.reader import Reader, common
+from fjd.dispatcher.handout import Handout
+from fjd.dispatcher.hands import Hands
+from fjd.dispatcher.muster import Member
 from fjd.dispatcher.rows import Rows
 from fjd.errors import JobFileError
 from fjd.spool import outcomes
-from fjd.spool.lists import afterwards, content, halt, taking, terms
-from fjd.spool.lists.folder import Counted, Folder
+from fjd.spool.lists import afterwards
+from fjd.spool.lists.folder import Counted
+from fjd.spool.lists.grammar import ENGINE_BASE
 from fjd.spool.lists.halt import Halt
-from fjd.spool.lists.names import OFF, STOP, Mark, Piece
+from fjd.spool.lists.names import STOP, Mark
 from fjd.spool.lists.shelf import Look, Shelf
-from fjd.spool.lists.terms import Terms
 from fjd.spool.records import Ledger, Record
 
-PIECE = 0.25  # s of work in one piece
-MOST = 1000  # tasks in one piece
-_FIRST = 4  # tasks in a piece before anything was measured
 
-
-class Work:
+class Work(Handout):
     """One list.
 
     Attributes:
-        mark: its token as last seen; None if it is gone.
-        waiting: its pieces that can be assigned.
-        mean: seconds per task, a moving average (None before the first one).
         ended: nothing is left to do.
         back: which pieces came back since the last look, as (worker, birth).
-        woken: workers that are to look into their pods: what they run was called off.
+        board, gate: what is told of it, and its barriers.
     """
 
-    def __init__(self, shelf: Shelf, office: Office, blame: Blame) -> None:
-        self.shelf, self._office, self.blame = shelf, office, blame
-        self.terms, self._trouble = _terms(shelf)
-        blame.allow(self.terms.retries)
-        self.folder = Folder(shelf, office.me, blame, lambda lo, hi: self._reader.again(lo, hi))
-        self._reader = Reader(shelf, self.terms, self.folder.done)
-        self._common = common(shelf.key, self.terms)
-        self._rows = Rows(shelf, self.terms, office.me, self._reader)
-        self.gate = Gate(shelf, self._reader, self.folder, self._rows)
+    def __init__(
+        self, shelf: Shelf, office: Office, blame: Blame, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(shelf, office.me, blame)
+        self._office, self._clock = office, clock
+        self._rows = Rows(shelf, self.terms, office.me, self.reader)
+        self.gate = Gate(shelf, self.reader, self.folder, self._rows)
+        self.board = Board(shelf, self.terms.writer is not None, clock)
         self._absence = Absence(shelf, office, self.folder)
-        self.mark: Optional[Mark] = None
-        self.waiting: list[Piece] = []
-        self.mean: Optional[float] = None
         self.ended = False
         self.back: list[tuple[str, str]] = []
-        self.woken: set[str] = set()
-        self._halt: Optional[Halt] = None  # why it was stopped
         self._fresh = True
 
     # -- looking ------------------------------------------------------------------------------
@@ -73,7 +64,7 @@ class Work:
                 return []  # once may be a listing that missed it, and so may all, if others cut
             cleared = self._absence.clear(seen)
             if cleared is not None:
-                self._reader.close()
+                self.reader.close()
                 self.ended = cleared
                 return []
         elif seen.mark.closed:
@@ -81,18 +72,24 @@ class Work:
             return []
         counted = self._fold(seen)
         if seen.mark is not None:
-            if self._trouble:
-                self.stop(self._trouble)
-            self._obey(seen, recount)
+            if self.trouble:
+                self.stop(self.trouble)
+            if self.mark is not None:
+                self.mark = self.brake.obey(self.mark, seen, recount)
             if recount:
+                self.engines.forget()
                 counted += self._absence.pieces(seen.mark)
         self._take_in(counted)
         if self.blame.stopped:
             for piece in self.waiting:
                 self.shelf.call_off(piece)
             self.waiting = []
-        elif self.mark is not None and not self.mark.end:
-            self._go_on(self.mark)
+        else:
+            for piece in self.engines.orphans(self.waiting, self._clock()):
+                self.waiting.remove(piece)
+                self.shelf.call_off(piece)
+            if self.mark is not None and not self.mark.end:
+                self._go_on(self.mark)
         if self.mark is not None and self._done(self.mark, seen):
             self._close(self.mark)
         return counted
@@ -106,7 +103,7 @@ class Work:
         self.mark = seen.mark
         if seen.mark is not None:
             self._absence.seen(seen.mark)
-            if self._fresh and not self._trouble:
+            if self._fresh and not self.trouble:
                 self._begin(seen)
             self._fresh = False
         return seen
@@ -115,7 +112,7 @@ class Work:
         try:
             self._rows.begin(seen)
         except JobFileError as error:
-            self._trouble = error
+            self.trouble = error
 
     def _fold(self, seen: Look) -> list[Counted]:
         """Deliver, judge and fold what lies here, and see what waits."""
@@ -138,10 +135,10 @@ class Work:
     def _take_in(self, counted: list[Counted]) -> None:
         """Learn from what has ended, for ever, and give each its row."""
         for task, record in counted:
-            if not self._trouble:
+            if not self.trouble:
                 self._rows.add(record)
             seconds = record.get("seconds")
-            if isinstance(seconds, (int, float)):
+            if isinstance(seconds, (int, float)) and task < ENGINE_BASE:
                 self.mean = seconds if self.mean is None else 0.9 * self.mean + 0.1 * seconds
             if record["outcome"] != outcomes.OK:
                 self.blame.final(task, record)
@@ -152,41 +149,6 @@ class Work:
         if self.terms.fail_fast and record["outcome"] != outcomes.CANCELLED:
             cause = f"task {task} did not end well ({record['outcome']}), and --fail-fast was given"
             self.halt(Halt(cause, outcomes.FAILED, now=True))
-
-    # -- stopping -----------------------------------------------------------------------------
-
-    def halt(self, why: Halt) -> None:
-        """Let nothing more of the list be begun; the reason outlives us."""
-        if self.mark is not None and not self.mark.end and self._halt is None:
-            self._halt = why
-            halt.publish(self.shelf, why)
-            self.mark = self.shelf.stop(self.mark)
-            self._call_off(why)
-
-    def stop(self, wrong: JobFileError) -> None:
-        """A line of the list cannot be run: nothing behind it is."""
-        self.halt(Halt(str(wrong), outcomes.FAILED))
-
-    def _obey(self, seen: Look, recount: bool) -> None:
-        """See whether somebody has stopped the list."""
-        if seen.mark is None or (not seen.mark.end and halt.HALT not in seen.others):
-            return
-        first = self._halt is None
-        why = self._halt = halt.read(self.shelf)
-        if not seen.mark.end:
-            self.mark = self.shelf.stop(seen.mark)
-        if first or recount:
-            self._call_off(why)
-
-    def _call_off(self, why: Halt) -> None:
-        """Take back what waits in pods, and perhaps what runs; it is folded at the next look."""
-        held = taking.in_pods(self.shelf)
-        for worker, item in held:  # first: nobody is to begin with it instead
-            if not item.accepted:
-                self.shelf.withdraw(worker, item.piece)
-        for worker, item in held if why.now else ():
-            if item.accepted and self.shelf.take(worker, item.piece, OFF):
-                self.woken.add(worker)
 
     # -- barriers and the end -----------------------------------------------------------------
 
@@ -201,85 +163,52 @@ class Work:
         if any(not kept.unborn for kept in seen.kept) or not self.folder.covered.full(mark.n):
             return False
         if mark.end == STOP:
-            return True
+            return not self.engines.under_way()
         try:
-            end = self._reader.end(mark)
+            end = self.reader.end(mark)
         except FileNotFoundError:
             return False  # RACE: another dispatcher has cut, or the user has removed it
         if end is None or not self.folder.covered.full(end):
             return False
-        if self._reader.broken_off:
+        if self.reader.broken_off:
             self.halt(Halt("its writer died before its end", outcomes.FAILED))
             return False
         if end > mark.n:
             self.mark = self.shelf.skip(mark, end)  # what comes last was done by an earlier run
-            self._reader.cut(end)
-        return self.mark is not None
+            self.reader.cut(end)
+        return self._engines_left() and self.mark is not None
+
+    def _engines_left(self) -> bool:
+        """Let each engine run its last commands; tell whether all have."""
+        if self.mark is None or not any(self.reader.commands(self.mark) or ()):
+            return True
+        left = [self.leave(rank) for rank in self.engines.present]
+        return all(left) and not self.engines.under_way()
 
     def _close(self, mark: Mark) -> None:
-        code = outcomes.OK if not self.folder.bad else outcomes.code(outcomes.FAILED, 1)
+        code = outcomes.OK if not self.folder.tally.bad else outcomes.code(outcomes.FAILED, 1)
         if mark.end == STOP:
-            code = (self._halt or halt.read(self.shelf)).code
+            code = self.brake.reason().code
         closed = afterwards.close(self.shelf, mark, code)
         if closed:
             self._commit(closed, self.shelf.look(nudge=True))
 
     def _commit(self, mark: Mark, seen: Look) -> None:
-        why = self._halt or halt.read(self.shelf)
-        if not self._trouble:
+        why = self.brake.reason()
+        if not self.trouble:
             self._rows.finish(seen)
         self.close()
         me = self._office.me
         ledger = Ledger(self.shelf.project, me)
-        ledger.write(afterwards.record(mark, me, self.folder.bad, why.cause))
+        ledger.write(afterwards.record(mark, me, self.folder.tally.bad, why.cause))
         ledger.close()
         self.ended = afterwards.commit(self.shelf, mark, seen, me) or self.ended
 
-    # -- cutting ------------------------------------------------------------------------------
-
-    def give(self, worker: str, host: str, crew: int, most: int = MOST) -> Optional[Piece]:
-        """Let a worker have a piece; None if there is none now, or somebody else was faster.
-
-        Args:
-            crew: how many share the list: towards its end pieces become smaller.
-            most: how many tasks it may get.
-
-        Raises FileNotFoundError if the worker has taken its pod down.
-        """
-        at = next((n for n, p in enumerate(self.waiting) if self.blame.suits(p, host)), -1)
-        if at >= 0:
-            return self._assign(self.waiting.pop(at), worker, most)
-        if self.mark is None or self.mark.end:
-            return None
-        mark = self.mark
-        try:
-            share = self._reader.share(mark, min(self._size(), most), crew)
-        except FileNotFoundError:
-            self.mark = None  # RACE: another dispatcher has cut; until the next look
-            return None
-        if share is None:
-            return None
-        self.mark = None  # if this goes wrong: until the next look
-        data = content.encode(mark.n, share.hi, share.tasks, self._common)
-        given = self.shelf.cut(mark, share.hi, data, worker)
-        if given is None or not given.serial:
-            return None
-        self._reader.cut(share.hi)
-        self.mark = mark._replace(n=share.hi, bore=given.birth)
-        return given
-
-    def _assign(self, piece: Piece, worker: str, most: int) -> Optional[Piece]:
-        short: Optional[Piece] = piece
-        if piece.hi - piece.lo > most:
-            try:
-                short = self.shelf.part(piece, piece.lo + most)
-            except (content.Torn, FileNotFoundError):
-                return None  # torn: for whoever may have all of it, and then sees that
-        return self.shelf.assign(short, worker, self.blame.forgiven(short)) if short else None
-
-    def _size(self) -> int:
-        size = _FIRST if self.mean is None else int(PIECE / max(self.mean, 1e-6))
-        return max(1, min(size, MOST))
+    def show(self, crew: Iterable[Member], hands: Hands) -> None:
+        """Tell where the list stands."""
+        more, barrier = self.reader.more, self.reader.barrier
+        broken = self.reader.broken_off
+        self.board.show(self.mark, self.folder, crew, hands, more, barrier, broken)
 
     def vanished(self) -> None:
         """Its directory is gone."""
@@ -287,13 +216,7 @@ class Work:
 
     def close(self) -> None:
         """Leave nothing open."""
-        self._reader.close()
+        self.reader.close()
         self.folder.close()
         self._rows.close()
-
-
-def _terms(shelf: Shelf) -> tuple[Terms, Optional[JobFileError]]:
-    try:
-        return terms.read(shelf.path), None
-    except JobFileError as error:
-        return Terms(), error
+        self.board.close()

@@ -46,7 +46,7 @@ def test_retry(env: FjdEnv) -> None:
     assert rows(env) == {0: (" ", 0), 1: (" ", 1), 2: (" ", 0)}
     (env.cwd / "two").touch()
     assert env.run("fjd", "retry", TASKS).code == 0
-    assert worker.ended() == 0
+    assert worker.fired()
     env.worker()
     env.dispatch()
     assert env.outcomes() == {TASKS: "ok"}

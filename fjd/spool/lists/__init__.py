@@ -53,7 +53,7 @@ Why: ``end`` (the worker did them all), ``back`` (it was fired), ``torn`` (its c
 a power cut), ``gone`` (its lease ran out), ``dead`` (it died), ``lost`` (the fifth time). ``k`` is
 the first task that did not end, ``o`` where in the worker's records those of the piece begin.
 
-Invariant: each task below ``n`` lies in exactly one of: the range of one token that is born, or the
+Invariant: each task below ``n``, and each command of an engine that was born, lies in exactly one of: the range of one token that is born, or the
 ranges of the progress files; both only while a judged one is being folded, and then both say the
 same worker. Each task is counted once: by the record that this worker wrote of it.
 
@@ -76,6 +76,9 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
     skip      dispatcher  (barriers, once all below has ended for ever; what comes last and was done
                           by an earlier run) write it to the progress, sync, deliver, rename the
                           mark. Between: a range above the mark in the progress; said again.
+    call      dispatcher  (what an engine runs first or last; its numbers are behind all others)
+                          deliver what the mark bore; create P,new; rename the mark, which says its
+                          birth [decides]; deliver. Who loses looks again for what was born.
     assign    dispatcher  rename P -> jobpods/W/. Withdraw, reassign: the same back, or across. What
                           failed goes to another host first; ``f`` is one less if that was the fault
                           of a host that eats tasks.

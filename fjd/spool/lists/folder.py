@@ -12,9 +12,9 @@ from typing import Callable, NamedTuple, Optional, Protocol
 from fjd.spool import outcomes
 from fjd.spool.lists import afterwards, content, ends
 from fjd.spool.lists.covered import PROGRESS, RESUMED, Book, Covered, Folded, lines
-from fjd.spool.lists.grammar import ENGINE_BASE
-from fjd.spool.lists.names import END, NOBODY, OFF, PASSED, SKIPPED, TORN, Kept, Piece
+from fjd.spool.lists.names import END, NOBODY, OFF, PASSED, TORN, Kept, Piece
 from fjd.spool.lists.shelf import Shelf
+from fjd.spool.lists.tally import Tally
 from fjd.spool.records import Record
 from fjd.system import files
 
@@ -82,20 +82,14 @@ class Folder:
             them no more.
 
     Attributes:
-        done: the tasks that an earlier run has done.
-        covered: these, those that are folded, and the barriers that were passed.
-        bad: how many of the tasks did not end well, also in an earlier run.
-        passed: behind the last barrier that was passed.
-        writers: who else has folded some.
+        tally: what is counted.
+        covered, done: those of the tally.
     """
 
     def __init__(self, shelf: Shelf, writer: str, advice: Advice, reread: Reread) -> None:
-        self.shelf, self.covered, self.done = shelf, Covered(), Covered()
+        self.shelf, self.tally = shelf, Tally()
+        self.covered, self.done = self.tally.covered, self.tally.done
         self._advice, self._reread = advice, reread
-        self.bad = self.passed = 0
-        self.writers: set[str] = set()
-        self._learned: list[tuple[int, int]] = []  # failures: from which task on how many
-        self._bad_live = 0  # of those that we have counted, since the last barrier
         self._book: Optional[Book] = None
         self._writer = writer
         self._counted: list[Counted] = []
@@ -107,36 +101,13 @@ class Folder:
         for name in sorted(others, key=lambda name: name != RESUMED):
             if name.startswith(PROGRESS):
                 for line in lines(self.shelf.place(name)):
-                    self._learn(line)
-                if name not in (RESUMED, PROGRESS + self._writer):
-                    self.writers.add(name)
-
-    def _learn(self, line: Folded) -> None:
-        if line.why == SKIPPED:
-            self.done.add(line.lo, line.hi)
-        elif line.why == PASSED:
-            self._passed(line.hi)
-        if self.covered.add(line.lo, line.hi) and line.bad:
-            self.bad += line.bad
-            if line.lo < ENGINE_BASE:
-                self._learned.append((line.lo, line.bad))
-
-    def failures(self, lo: int, hi: int) -> int:
-        """Return how many tasks between two barriers did not end well."""
-        live = self._bad_live if lo == self.passed else 0  # all that comes now is behind that one
-        return live + sum(number for at, number in self._learned if lo <= at < hi)
+                    self.tally.learn(line)
 
     def skip(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Count numbers as done that are barriers."""
         self._write([Folded(lo, hi, NOBODY, 0, 1, 0, PASSED, 0) for lo, hi in ranges])
         for lo, hi in ranges:
-            self.covered.add(lo, hi)
-            self._passed(hi)
-
-    def _passed(self, number: int) -> None:
-        if number > self.passed:
-            self.passed, self._bad_live = number, 0
-            self._learned = [found for found in self._learned if found[0] >= number]
+            self.tally.pass_barriers(lo, hi)
 
     def cancel(self, lo: int, hi: int) -> list[Counted]:
         """Count tasks as cancelled whose piece was removed by hand."""
@@ -181,8 +152,7 @@ class Folder:
                     self.shelf.key, kept.piece, task, kept.worker, kept.why
                 )
                 if record["outcome"] != outcomes.OK:
-                    self.bad += 1
-                    self._bad_live += task < ENGINE_BASE
+                    self.tally.fail(task)
                 self._counted.append(Counted(task, record))
 
     def _take_counted(self) -> list[Counted]:

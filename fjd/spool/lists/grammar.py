@@ -107,6 +107,11 @@ class Reader:
                 return item
         return None
 
+    @property
+    def pending(self) -> int:
+        """How many further instances of a REPEAT come next, all as the last one was."""
+        return max(0, self._until - self.number)
+
     def skip_to(self, number: int) -> bool:
         """Pass over all items below a number; False if the list ends before it (so far)."""
         if number < self.number:

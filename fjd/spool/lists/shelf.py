@@ -130,6 +130,19 @@ class Shelf:
         self._deliver(child, self.place(Kept(child)))
         return child
 
+    def call(self, mark: Mark, child: Piece, data: bytes) -> Optional[Mark]:
+        """Let the mark bear a piece of numbers behind all others; it waits here.
+
+        None: somebody else has moved the mark; look again.
+        """
+        self.deliver(mark.bore)
+        self._prepare(child, data)
+        new = mark._replace(bore=child.birth)
+        if not files.move(self.place(mark), self.place(new)):
+            return None  # RACE: what was written stays: perhaps only the reply was lost
+        self._deliver(child, self.place(Kept(child)))
+        return new
+
     def skip(self, mark: Mark, n: int) -> Optional[Mark]:
         """Move the mark over numbers that are no tasks; the progress file has them already."""
         self.deliver(mark.bore)
