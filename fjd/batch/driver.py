@@ -16,6 +16,7 @@ from fjd.batch.ending import Counts, End
 from fjd.batch.following import Follower
 from fjd.batch.listing import Listing
 from fjd.batch.log import Log
+from fjd.batch.office import Office
 from fjd.batch.options import PROGRAM, Options
 from fjd.batch.prefix import Prefix, resolve, task_name
 from fjd.batch.resuming import Done
@@ -72,7 +73,7 @@ class Driver:
             resuming.fresh(self.prefix.status, options.header, self.say)
             self.say(verdict.EMPTY)
             return 0
-        joined = self._settle_earlier()
+        project, home = self._place(stack)
         done = self._status_file(path)
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
@@ -80,29 +81,33 @@ class Driver:
             return self._verdict(How.OVER, End(outcomes.OK, ""), counts, None, 0.0)
         services = Services(options, self.prefix, self.say)
         stack.callback(services.close)
-        project = joined or self._own_project()
         wanted = self._terms(services)
         if stream:
             work = listing.growing(project, path, wanted, services.source)
         else:
             work = listing.whole(project, path, wanted, done.skipped, done.number)
-        return self._work_off(project, work, plan, services)
+        return self._work_off(project, home, work, plan, services)
 
     # -- before ---------------------------------------------------------------------------------
 
-    def _settle_earlier(self) -> Optional[Project]:
-        """See that nobody works any more on what we go on with; return the project to join."""
+    def _place(self, stack: ExitStack) -> tuple[Project, Optional[Office]]:
+        """See that nobody works any more on what we go on with; take the project, or join one.
+
+        Before the status file is touched: whoever has the prefix is in office.
+        """
         options, prefix = self.options, self.prefix
-        office.clear(prefix.project, prefix.path, self.say)
         for path in options.resume:
             earlier = Prefix.of_status(path)
             if earlier is not None and earlier != prefix:
-                office.complete(earlier.project, earlier.path, self.say)
-        if options.project is None:
-            return None
-        joined = serving.served(options.project)
-        listing.refuse_if_worked_off(joined, [*options.resume, prefix.status])
-        return joined
+                office.complete(earlier, self.say)
+        if options.project is not None:
+            joined = serving.served(options.project)
+            listing.refuse_if_worked_off(joined, [*options.resume, prefix.status])
+            return joined, None
+        home = stack.enter_context(office.own(prefix, self.say))
+        self.log.write(f"project: {home.project.root}")
+        office.begin(home, self.say)
+        return home.project, home
 
     def _status_file(self, path: str) -> Done:
         """Make the status file, and say what is done already."""
@@ -122,12 +127,6 @@ class Driver:
         self.say(f"{done.number} tasks are done already, {done.left} are to be run")
         return done
 
-    def _own_project(self) -> Project:
-        project = Project.open(self.prefix.project)
-        runs.claim(project, self.prefix.path)
-        self.log.write(f"project: {project.root}")
-        return project
-
     def _terms(self, services: Services) -> Terms:
         cpus = self.options.context.cpus
         return Terms(
@@ -144,7 +143,12 @@ class Driver:
     # -- at work ------------------------------------------------------------------------------
 
     def _work_off(
-        self, project: Project, work: Listing, plan: Optional[Plan], services: Services
+        self,
+        project: Project,
+        home: Optional[Office],
+        work: Listing,
+        plan: Optional[Plan],
+        services: Services,
     ) -> int:
         options, card = self.options, self._card(project, work)
         dbutil.write(self.prefix, card, command(sys.executable, "fjd.scripts.fjd_batch", []))
@@ -164,15 +168,15 @@ class Driver:
                 crew.start()
 
         try:
-            if options.project:
-                how = serving.joined(work.shelf, crew, start, self.say)
+            if home:
+                how = serving.own(home, crew, start)
             else:
-                how = serving.own(project, crew, start, self.say)
+                how = serving.joined(work.shelf, crew, start, self.say)
         finally:
             seconds = follower.stop()
             if crew:
                 crew.finish()
-            if not options.project:
+            if home:
                 office.fire_everybody(project, self.say)
         trouble = work.feeder.trouble if work.feeder else None
         if how is How.OVER and trouble is None:
@@ -180,9 +184,8 @@ class Driver:
         end = ending.of_list(project, key)
         counts = ending.count(self.prefix.status)
         code = self._verdict(how, end, counts, trouble, seconds)
-        if not options.project and not counts.failed and not runs.printed(project):
-            office.wait_for_contexts(project)
-            runs.remove(project)
+        if home:
+            home.keep = counts.failed > 0 or runs.printed(project)
         return code
 
     def _verdict(

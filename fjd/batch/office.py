@@ -10,13 +10,15 @@ import contextlib
 import io
 import math
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Callable, Optional
 
+from fjd.batch.prefix import Prefix
 from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.dispatcher.progress import Progress
-from fjd.dispatcher.service import Contest, Service, taken
-from fjd.errors import NoWorkers
+from fjd.dispatcher.service import Service
+from fjd.errors import ConfigError, NoWorkers
 from fjd.recruiter.recruiter import Recruiter
 from fjd.spool import contexts, crew, pods, runs, timings
 from fjd.spool.lists import halt, shelf
@@ -70,26 +72,28 @@ class RunDispatcher(Dispatcher):
 
 
 class Office:
-    """A time in office; use it as a context."""
+    """A time in office in the project of a run; use it as a context.
 
-    def __init__(self, project: Project, talk: Say) -> None:
+    Who is in office is the only one who works with this prefix. At the end the project is removed,
+    unless it is to be kept, or there is a list in it that has not ended.
+
+    Attributes:
+        keep: whether there is something in the project that somebody may want to see.
+    """
+
+    def __init__(self, project: Project, prefix: str, talk: Say) -> None:
+        self.project, self.keep = project, False
+        self._prefix, self._talk = prefix, talk
         self._service = Service(project, timings.for_home(project.root), talk)
-        self._progress = Progress(io.StringIO(), math.inf, time.monotonic, live=False)
-        self._project, self._talk = project, talk
-        self._dispatcher: Optional[RunDispatcher] = None
 
     def __enter__(self) -> Office:
         try:
             self._service.take_office()
-            self._dispatcher = RunDispatcher(
-                self._project,
-                self._service.lease,
-                self._service.timings,
-                self._progress,
-                self._talk,
-                Manner(),
-                deaths=self._service.deaths,
-            )
+        except ConfigError as error:
+            self._service.leave()
+            error.what = f"a run with this prefix is going on: {error.what}"
+            error.where, error.remedy = self._prefix, "wait for it, end it, or use another -p"
+            raise
         except BaseException:
             self._service.leave()
             raise
@@ -101,20 +105,77 @@ class Office:
         error: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        if self._dispatcher:
-            self._dispatcher.close()
-        self._service.leave()
+        try:
+            if not self.keep and not shelf.keys(self.project):
+                wait_for_contexts(self.project)
+                runs.remove(self.project)  # in office still: who comes next finds nothing at all
+        finally:
+            self._service.leave()
 
-    @property
-    def dispatcher(self) -> RunDispatcher:
-        """The dispatcher, once the office is taken."""
-        assert self._dispatcher is not None, "the office is not taken"
-        return self._dispatcher
+    def settle(self) -> None:
+        """Bring the lists to their end as far as they were run; the workers end."""
+        fire_everybody(self.project, self._talk)
+        if shelf.keys(self.project):
+            self._service.forget_signals()
+            with self._dispatcher() as dispatcher:
+                dispatcher.drain()
+                self._service.serve(dispatcher)
 
-    def serve(self) -> bool:
+    def serve(self, ready: Callable[[RunDispatcher], None]) -> bool:
         """Serve until no list is left, or told to end at once; tell whether a signal came."""
-        self._service.serve(self.dispatcher)
+        with self._dispatcher() as dispatcher:
+            ready(dispatcher)
+            self._service.serve(dispatcher)
         return self._service.interrupted
+
+    @contextlib.contextmanager
+    def _dispatcher(self) -> Iterator[RunDispatcher]:
+        dispatcher = RunDispatcher(
+            self.project,
+            self._service.lease,
+            self._service.timings,
+            Progress(io.StringIO(), math.inf, time.monotonic, live=False),
+            self._talk,
+            Manner(),
+            deaths=self._service.deaths,
+        )
+        try:
+            yield dispatcher
+        finally:
+            dispatcher.close()
+
+
+def own(prefix: Prefix, talk: Say) -> Office:
+    """Return the office of the project of a run, which is made if need be.
+
+    Raises:
+        ConfigError: the project is somebody else's.
+    """
+    project = Project.open(prefix.project)
+    runs.claim(project, prefix.path)
+    return Office(project, prefix.path, talk)
+
+
+def begin(office: Office, talk: Say) -> None:
+    """Settle what an earlier run with the same prefix has left; nothing is lost by it."""
+    if shelf.keys(office.project):
+        talk("the run before was broken off; bringing what it did to its end first")
+    office.settle()
+    runs.wipe(office.project)
+
+
+def complete(prefix: Prefix, talk: Say) -> None:
+    """Let the status file of an earlier run be whole, so that it can be resumed from."""
+    if not runs.exists(prefix.project):
+        return
+    project = Project.open(prefix.project)
+    if runs.owner(project) != prefix.path:
+        return
+    with Office(project, prefix.path, talk) as office:
+        office.keep = True
+        if shelf.keys(project):
+            talk(f"the run {prefix.name} was broken off; bringing what it did to its end first")
+        office.settle()
 
 
 def fire_everybody(project: Project, talk: Say) -> bool:
@@ -129,47 +190,3 @@ def wait_for_contexts(project: Project, patience: float = _LEAVE) -> None:
         if time.monotonic() > until:
             return
         time.sleep(_LOOK)
-
-
-def settle(project: Project, talk: Say) -> None:
-    """Bring the lists of a project to their end as far as they were run; its workers end."""
-    fire_everybody(project, talk)
-    if not shelf.keys(project):
-        return
-    with Office(project, talk) as office:
-        office.dispatcher.drain()
-        office.serve()
-
-
-def refuse_if_served(project: Project, prefix: str) -> None:
-    """Raise ConfigError if a run with that prefix is going on."""
-    who = Contest(project).look()
-    if who:
-        error = taken(project, who)
-        error.what = f"a run with this prefix is going on: {error.what}"
-        error.where, error.remedy = prefix, "wait for it, end it, or use another -p"
-        raise error
-
-
-def clear(name: str, prefix: str, talk: Say) -> None:
-    """Settle and remove what an earlier run with that prefix has left; nothing is lost by it."""
-    if runs.exists(name):
-        project = Project.open(name)
-        runs.claim(project, prefix)  # refuses what is somebody else's
-        _settle_earlier(project, prefix, talk)
-        runs.remove(project)
-
-
-def complete(name: str, prefix: str, talk: Say) -> None:
-    """Let the status file of an earlier run be whole, so that it can be resumed from."""
-    if runs.exists(name):
-        project = Project.open(name)
-        if runs.owner(project) == prefix:
-            _settle_earlier(project, prefix, talk)
-
-
-def _settle_earlier(project: Project, prefix: str, talk: Say) -> None:
-    refuse_if_served(project, prefix)
-    if shelf.keys(project):
-        talk(f"the run {prefix} was broken off; bringing what it did to its end first")
-    settle(project, talk)

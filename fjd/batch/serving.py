@@ -8,7 +8,7 @@ from typing import Callable, Optional
 from fjd.batch import ending, office
 from fjd.batch.crew import Crew
 from fjd.batch.interrupts import Interrupts
-from fjd.batch.office import Office
+from fjd.batch.office import Office, RunDispatcher
 from fjd.dispatcher.service import Contest
 from fjd.errors import ConfigError, NoWorkers
 from fjd.spool import contexts
@@ -31,26 +31,28 @@ class How(enum.Enum):
     NOBODY = "nobody is left who could run what remains"
 
 
-def own(project: Project, crew: Optional[Crew], start: Callable[[], None], say: Say) -> How:
+def own(serving: Office, crew: Optional[Crew], start: Callable[[], None]) -> How:
     """Be the dispatcher of a run's own project until its list has ended.
 
     Args:
-        start: called in office, before the first look.
+        start: called before the first look.
         crew: who may leave; None: wait for whoever comes.
     """
+
+    def ready(dispatcher: RunDispatcher) -> None:
+        if crew is not None:
+            crew.heed(dispatcher.give_up_without_workers)
+        start()
+
     how = How.OVER
     try:
-        with Office(project, say) as serving:
-            if crew is not None:
-                crew.heed(serving.dispatcher.give_up_without_workers)
-            start()
-            if serving.serve():
-                how = How.INTERRUPTED
+        if serving.serve(ready):
+            how = How.INTERRUPTED
     except NoWorkers:
         how = How.NOBODY
     finally:
-        if shelf.keys(project):  # told to end at once, or nobody there
-            office.settle(project, say)
+        if shelf.keys(serving.project):  # told to end at once, or nobody there
+            serving.settle()
     return how
 
 

@@ -164,6 +164,10 @@ class Service:
                 remedy="see fjd status",
             )
 
+    def forget_signals(self) -> None:
+        """Let ``serve`` go on after the signals that have ended it."""
+        self._ears.heard.clear()
+
     def _tick(self, dispatcher: Dispatcher) -> bool:
         """One pass; on a full disk or a file server in trouble say so, wait, and go on."""
         woken, self._woken = self._woken, False

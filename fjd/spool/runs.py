@@ -68,6 +68,20 @@ def remove(project: Project) -> None:
             shutil.rmtree(f"{os.path.dirname(gone)}/{name}", ignore_errors=True)
 
 
+def wipe(project: Project) -> None:
+    """Forget what earlier runs in it have left; nobody works in it, and it has no lists."""
+    if owner(project) is None:
+        return
+    places = (project.done, project.failed, project.rejected, project.records, project.output)
+    for place in (*places, project.screenlogs, project.contexts):
+        for name in files.listing(place) or ():
+            path = f"{place}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                files.remove(path)
+
+
 def printed(project: Project) -> bool:
     """Tell whether any task has printed something that is kept."""
     with os.scandir(project.output) as entries:

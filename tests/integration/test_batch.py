@@ -182,6 +182,21 @@ def test_prefix_in_use(env: FjdEnv) -> None:
     assert lines_of(env, "began") == ["s"]
 
 
+def test_several_at_once(env: FjdEnv) -> None:
+    """Of several that start at the same moment one runs; the others say so and touch nothing."""
+    tasks(env, [HOLD])
+    several = [begin(env, "-p", "run1", "tasks") for _ in range(4)]
+    for run in several:
+        run.asked = True
+    wait_until(
+        lambda: sum(run.process.poll() is not None for run in several) == 3, "one is left", 40.0
+    )
+    go(env)
+    assert sorted(run.ended(40.0) for run in several) == [0, 6, 6, 6]
+    assert lines_of(env, "began") == ["s"]
+    assert projects(env) == []
+
+
 def test_a_name_that_is_taken(env: FjdEnv) -> None:
     """A project that somebody made is not taken for a run's own, and stays."""
     from fjd.batch.prefix import Prefix
@@ -245,7 +260,7 @@ def test_killed_and_started_again(env: FjdEnv) -> None:
     tasks(env, ["echo again >> ran"], "others")
     done = batch(env, "-p", "run1", "others")
     assert done.code == 0, done.err
-    assert "run1 was broken off; bringing what it did to its end first" in done.err
+    assert "was broken off; bringing what it did to its end first" in done.err
     assert lines_of(env, "ran") == ["again"]
     assert lines_of(env, "ended") == []
     assert projects(env) == []
