@@ -54,7 +54,10 @@ class Handout:
             self.mark = self.brake.pull(self.mark, why)
 
     def stop(self, wrong: JobFileError) -> None:
-        """A line of the list cannot be run: nothing behind it is."""
+        """A line of the list cannot be run: nothing behind it is; what comes before it is first."""
+        begun = self.mark is not None and not self.folder.covered.full(self.mark.n)
+        if begun and wrong is not self.trouble:
+            return
         self.halt(Halt(str(wrong), outcomes.FAILED))
 
     # -- cutting ------------------------------------------------------------------------------

@@ -218,6 +218,11 @@ class Reader:
                     continue
                 ahead.append(item)
                 self._weight += _weigh(item)
+        except JobFileError:
+            if ahead:
+                return  # what comes before that line is run first; the source will say it again
+            self.close()
+            raise
         except BaseException:
             self.close()  # a source that has failed looks like one that is exhausted
             raise

@@ -122,6 +122,18 @@ def test_environment_of_tasks(env: FjdEnv) -> None:
     assert lines_of(env, "env") == ["run1,tasks,0,000000,2,-1,0", "1"]
 
 
+def test_context_limit(env: FjdEnv) -> None:
+    """After -C tasks the context ends; what is left is said, with exit code 4."""
+    tasks(env, *[f"echo {n} >> ran" for n in range(10)])
+    done = batch(env, "-C", "4", "-t", "1", "-p", "run1", "tasks")
+    assert done.code == 4, done.err
+    assert "no engine is left" in done.err
+    assert lines_of(env, "ran") == ["0", "1", "2", "3"]
+    again = batch(env, "-p", "run2", "-r", "run1_status.txt", "tasks")
+    assert again.code == 0, again.err
+    assert sorted(map(int, lines_of(env, "ran"))) == list(range(10))
+
+
 # -- streams --------------------------------------------------------------------------------------
 
 
@@ -149,6 +161,16 @@ def test_stream(env: FjdEnv) -> None:
     assert run.returncode == 0, err
     assert sorted(lines_of(env, "ran")) == ["stdin", "three", "two"]
     assert codes(env) == {0: 0, 1: 0, 2: 0}
+
+
+def test_wrong_line_in_a_stream(env: FjdEnv) -> None:
+    """A line that cannot be ends the run there, with its number; what came before is run."""
+    run = stream(env, "-p", "run1")
+    _, err = run.communicate(b"echo one >> ran\n#DISBATCH WHAT\ntouch late\n", timeout=60)
+    assert run.returncode == 6, err
+    assert b"line 2" in err
+    assert lines_of(env, "ran") == ["one"]
+    assert not (env.cwd / "late").exists()
 
 
 def test_empty_stream(env: FjdEnv) -> None:
