@@ -21,16 +21,17 @@ BATCH = [sys.executable, "-m", "fjd.scripts.fjd_batch"]
 HOSTS = "localhost:2,node2:2,node3:1"
 
 TASKS = r"""# three hosts
-#DISBATCH PREFIX ( sleep 0.05 ; echo@
+#DISBATCH PERENGINE START echo start $DISBATCH_ENGINE_RANK >> engines
+#DISBATCH PERENGINE STOP echo stop $DISBATCH_ENGINE_RANK >> engines
+#DISBATCH PREFIX ( sleep 0.4 ; echo@
 #DISBATCH SUFFIX  ) >> out_${DISBATCH_TASKID_ZP}.log 2>&1
 #DISBATCH REPEAT 40 start 100 step 5 $DISBATCH_REPEAT_INDEX
-#DISBATCH BARRIER
+#DISBATCH BARRIER CHECK
 last $(ls out_*.log | wc -l)
 #DISBATCH SUFFIX  ; exit 3 )
 fails
-#DISBATCH BARRIER CHECK
-never
 """.replace("@", " ")
+STOPPED = "\nfails\n#DISBATCH BARRIER CHECK\nnever\n"
 
 
 def rows(bed: Bed, prefix: str) -> list[Row]:
@@ -45,23 +46,38 @@ def test_three_hosts(fresh_bed: Bed) -> None:
     """All directives in one run give the rows that disBatch's documents say."""
     (fresh_bed.home / "tasks").write_text(TASKS)
     done = fresh_bed.run("node1", [*BATCH, "-s", HOSTS, "-p", "run1", "tasks"], check=False)
-    assert done.returncode == 1, done.stderr
-    assert "barrier check: 1 tasks failed before line 9" in done.stderr
+    assert done.returncode == 0, done.stderr
     found = rows(fresh_bed, "run1")
     plain = {row.number: row for row in found if row.kind == " "}
     assert sorted(plain) == [*range(40), 41, 42]
     assert [plain[n].repeat for n in range(40)] == list(range(100, 300, 5))
-    assert {plain[n].line for n in range(40)} == {4}
+    assert {plain[n].line for n in range(40)} == {6}
     assert {row.host for row in plain.values()} <= {b"node1", b"node2", b"node3"}
     assert len({row.host for row in plain.values()}) > 1
     assert {n: row.code for n, row in plain.items() if row.code} == {42: 3}
-    assert plain[42].out == len("fails\n")
-    (barrier,) = [row for row in found if row.kind == "B"]
-    assert (barrier.number, barrier.line, barrier.command) == (40, 5, b"#DISBATCH BARRIER")
-    assert found.index(barrier) == 40
+    assert (plain[42].line, plain[42].out) == (10, len("fails\n"))
+    (barrier,) = [row for row in found if row.kind == "C"]
+    assert (barrier.number, barrier.line, barrier.command) == (40, 7, b"#DISBATCH BARRIER CHECK")
+    at = found.index(barrier)
+    assert sorted(row.number for row in found[at:] if row.kind == " ") == [41, 42]
     texts = {n: (fresh_bed.home / f"out_{n:06}.log").read_text() for n in range(40)}
     assert texts == {n: f"{100 + 5 * n}\n" for n in range(40)}
     assert (fresh_bed.home / "out_000041.log").read_text() == "last 41\n"
+    engines = Counter((fresh_bed.home / "engines").read_text().splitlines())
+    assert engines == Counter(f"{word} {rank}" for word in ("start", "stop") for rank in range(3))
+    per_engine = Counter((row.host, row.number, row.code) for row in found if row.kind == "P")
+    assert per_engine == {(node, 0, 0): 2 for node in (b"node1", b"node2", b"node3")}
+    assert not any("fjd_worker" in line for line in command_lines(fresh_bed))
+
+
+def test_check_on_three_hosts(fresh_bed: Bed) -> None:
+    """A CHECK after a failure ends the run on all hosts, with its reason."""
+    (fresh_bed.home / "tasks").write_text(TASKS + STOPPED)
+    done = fresh_bed.run("node1", [*BATCH, "-s", HOSTS, "-p", "run1", "tasks"], check=False)
+    assert done.returncode == 1, done.stderr
+    assert "barrier check: 2 tasks failed before line 13" in done.stderr
+    found = [row for row in rows(fresh_bed, "run1") if row.kind == " "]
+    assert sorted(row.number for row in found) == [*range(40), 41, 42, 43]
     assert not any("fjd_worker" in line for line in command_lines(fresh_bed))
 
 

@@ -1,4 +1,4 @@
-"""The monitor of a run on a terminal, and its keys."""
+"""fjd-batch on a terminal: the progress bar, and the monitor with its keys."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ def monitored(env: FjdEnv, columns: int, lines: int = 24) -> Iterator[tuple[Term
         yield screen, project
         screen.type("q")
         assert screen.ended() == 0
+
+
+def test_bar(env: FjdEnv) -> None:
+    """On a terminal one line shows how far it is; nothing of it is left at the end."""
+    tasks(env, *["sleep 0.2"] * 8)
+    argv = env.argv("fjd-batch", "-p", "run1", "-c", "0.1", "-t", "2", "tasks")
+    with terminal(env, argv, 80) as screen:
+        screen.says("/8")
+        assert screen.ended() == 0
+        assert not any("###" in line for line in screen.screen())
+    assert b"\x1b" not in screen.printed
 
 
 def test_monitor(env: FjdEnv) -> None:
