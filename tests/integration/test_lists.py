@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from harness import FjdEnv, wait_until
 
-from fjd.spool.lists import covered, ends, shelf, submission
+from fjd.spool.lists import covered, ends, shelf, statusfile, submission
 from fjd.spool.lists.names import Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
@@ -113,6 +113,9 @@ def test_killed(env: FjdEnv) -> None:
     counted = witness.counted()
     assert counted.keys() == set(range(TASKS))
     assert {outcome for _, _, outcome in counted.values()} == {"ok"}
+    with open(f"{env.filed()['x.tasks'].path}.status.txt", "rb") as status:
+        rows = [row for row in map(statusfile.parse, status) if row]
+    assert Counter(row.number for row in rows) == Counter(range(TASKS)), "one row each"
     ran = Counter(map(int, (env.cwd / "ran").read_text().split()))
     assert ran.keys() == set(range(TASKS))
     extra = sum(ran.values()) - TASKS

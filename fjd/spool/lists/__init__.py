@@ -53,9 +53,10 @@ Why: ``end`` (the worker did them all), ``back`` (it was fired), ``torn`` (its c
 a power cut), ``gone`` (its lease ran out), ``dead`` (it died), ``lost`` (the fifth time). ``k`` is
 the first task that did not end, ``o`` where in the worker's records those of the piece begin.
 
-Invariant: each task below ``n``, and each command of an engine that was born, lies in exactly one of: the range of one token that is born, or the
-ranges of the progress files; both only while a judged one is being folded, and then both say the
-same worker. Each task is counted once: by the record that this worker wrote of it.
+Invariant: each task below ``n``, and each command of an engine that was born, lies in exactly one
+of: the range of one token that is born, or the ranges of the progress files; both only while a
+judged one is being folded, and then both say the same worker. Each task is counted once: by the
+record that this worker wrote of it.
 
 Numbers: ``a`` is the attempt of every task of a piece, and ``f`` how often they failed; ``e`` and
 ``c`` are for the first task alone: further attempts that were broken off, and those that took a
