@@ -36,9 +36,12 @@ kill -9, a power cut
     Of fjd-batch alone: its workers finish what lies in their pods, and wait. Of everything: the
     spool has a record of every task that ended, and the status file most of their rows. The next
     run with that prefix, or one that resumes from that status file, first ends the workers that
-    are left, lets the dispatcher fold what they have recorded and write the missing rows, and
-    removes the project; only then does it read the status file. So ``-r`` runs exactly the tasks
-    that had not ended. A second run with a prefix that is in use is refused.
+    are left, and lets the dispatcher fold what they have recorded and write the missing rows; only
+    then does it read the status file. So ``-r`` runs exactly the tasks that had not ended. All this
+    is done in office (it holds the project's lease): a second run with a prefix that is in use is
+    refused before it touches anything. A run that had joined a project leaves its list to the
+    dispatcher there, and its workers to ``fjd-recruiter fire --context``; until that list has ended
+    nobody else may write its status file.
 
 Resume (-r, resume.py)
     The rows of what is done are written into the new status file, flagged S, before the list is

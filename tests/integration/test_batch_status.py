@@ -134,6 +134,45 @@ def test_context_limit(env: FjdEnv) -> None:
     assert sorted(map(int, lines_of(env, "ran"))) == list(range(10))
 
 
+def test_shares_of_a_host(env: FjdEnv) -> None:
+    """-E gives each slot its value of the list; more slots than values are not used."""
+    tasks(env, *['echo "$THINGS" >> ran; sleep 0.1'] * 12)
+    words = ["-E", "THINGS", "-c", "0.1", "-t", "3", "-p", "run1", "tasks"]
+    done = batch(env, *words, THINGS="3,5")
+    assert done.code == 0, done.err
+    assert set(lines_of(env, "ran")) == {"3", "5"}
+    assert "THINGS has 2 for 3 slots: 2 will be used" in done.err
+
+
+def test_hosts_of_the_environment(env: FjdEnv) -> None:
+    """DISBATCH_SSH_NODELIST says the hosts where -s does not."""
+    tasks(env, "true")
+    done = batch(env, "-p", "run1", "tasks", DISBATCH_SSH_NODELIST="localhost:1")
+    assert done.code == 0, done.err
+    assert (env.cwd / "run1_ssh0.context.log").exists()
+    assert batch(env, "-p", "run1", "tasks", DISBATCH_SSH_NODELIST="localhost").code == 2
+
+
+def test_ten_thousand_barriers(env: FjdEnv) -> None:
+    """Barriers in a row are passed at once, and each has its row."""
+    tasks(env, "true", *["#DISBATCH BARRIER"] * 10_000, "echo x >> ran")
+    done = batch(env, "-p", "run1", "tasks")
+    assert done.code == 0, done.err
+    assert lines_of(env, "ran") == ["x"]
+    assert sum(row.kind == "B" for row in rows(env)) == 10_000
+
+
+def test_repeat_of_ten_million(env: FjdEnv) -> None:
+    """A REPEAT is not written out: it begins at once, and ends when told to."""
+    tasks(env, "#DISBATCH REPEAT 10000000 echo >> began")
+    run = env.start("fjd-batch", "-p", "run1", "tasks")
+    began = env.cwd / "began"
+    wait_until(lambda: began.exists() and began.stat().st_size > 50, "tasks run", 30.0, env.show)
+    run.signal(signal.SIGINT)
+    assert run.ended(30.0) == 130
+    assert len(codes(env)) == began.stat().st_size < 10**6
+
+
 # -- streams --------------------------------------------------------------------------------------
 
 
@@ -314,7 +353,10 @@ client.put("work", "echo a >> ran")
 client.put("work", "echo b >> ran; exit 4")
 number = client.get("res done tasks")[1]
 report = json.loads(client.get("res " + number.decode())[1])
+client.put("work", "#DISBATCH BARRIER passed")
+barrier = client.get("passed")[1].decode()
 client.put("work", "END")
+open("barrier", "w").write(barrier)
 open("said", "w").write(f"{report['TaskId']} {report['ReturnCode']}\\n")
 client.close()
 """
@@ -329,6 +371,7 @@ def test_task_command(env: FjdEnv) -> None:
     assert sorted(lines_of(env, "ran")) == ["a", "b"]
     assert codes(env) == {0: 0, 1: 4}
     assert lines_of(env, "said") in (["0", "0"], ["1", "4"])
+    assert lines_of(env, "barrier") == ["2"]
     assert not (env.cwd / "run1_kvsinfo.txt").exists()
 
 
