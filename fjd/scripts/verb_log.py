@@ -6,9 +6,9 @@ import argparse
 
 from fjd.errors import UsageError
 from fjd.scripts import verbs
-from fjd.spool import lookup
+from fjd.spool import lookup, records
 from fjd.spool.project import Project
-from fjd.views import log
+from fjd.views import lists, log
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("-w", "--worker", metavar="W", help="a worker's own log")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     parser.add_argument("--attempt", type=int, metavar="N", help="this attempt, not the last one")
+    parser.add_argument("--task", type=int, metavar="N", help="of a list: this task, from 0 on")
     streams = parser.add_mutually_exclusive_group()
     streams.add_argument("--out", action="store_true", help="its stdout only")
     streams.add_argument("--err", action="store_true", help="its stderr only, on stdout")
@@ -38,6 +39,9 @@ def _log(options: argparse.Namespace) -> int:
         raise UsageError("--json shows a job once", remedy="leave out --follow and --worker")
     if options.attempt is not None and options.attempt < 1:
         raise UsageError("attempts are numbered from 1", remedy="type: fjd log --help")
+    alone = options.follow or options.attempt is not None or options.worker is not None
+    if options.task is not None and alone:
+        raise UsageError("--task shows a task once", remedy="leave out the other options")
     project = Project.existing(options.project)
     only = "out" if options.out else "err" if options.err else ""
     if options.worker is not None:
@@ -48,6 +52,8 @@ def _log(options: argparse.Namespace) -> int:
 
 
 def _job(project: Project, options: argparse.Namespace, printer: log.Printer) -> int:
+    if options.task is not None:
+        return _task(project, options, printer)
     found = log.pick(project, options.job, verbs.talk)
     last = found.token.attempt if found.token else 1
     if options.follow and options.attempt in (None, last) and found.state != lookup.REJECTED:
@@ -58,4 +64,23 @@ def _job(project: Project, options: argparse.Namespace, printer: log.Printer) ->
         verbs.print_json(log.SCHEMA, log.as_json(project, found, attempt))
     else:
         log.show(project, found, attempt, printer, verbs.talk)
+    return 0
+
+
+def _task(project: Project, options: argparse.Namespace, printer: log.Printer) -> int:
+    """Show one task of a list."""
+    found = lists.key_of(project, options.job) or log.pick(project, options.job, verbs.talk)
+    record = lists.end_of_task(project, found, options.task)
+    texts = {name: records.output(project, record, name) for name in ("out", "err")}
+    if options.json:
+        said = {name: data.decode("utf-8", "backslashreplace") for name, data in texts.items()}
+        fields = {"project": project.name, "job": found.job, "key": found.key, "record": record}
+        verbs.print_json(log.SCHEMA, {**fields, **said})
+        return 0
+    for name, data in texts.items():
+        printer.show(name, data)
+    printer.finish()
+    cause = record["cause"] or f"exit code {record['exit']}"
+    how = record["outcome"] if record["outcome"] == "ok" else f"{record['outcome']}: {cause}"
+    verbs.talk(f"{found.job}: task {options.task}, attempt {record['attempt']}: {how}")
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
 from fjd.spool import filing, lookup, notice, outcomes, presence
@@ -16,6 +16,8 @@ from fjd.spool.lookup import Found
 from fjd.spool.names import STATUS
 from fjd.spool.project import Project
 from fjd.system import files
+from fjd.views import lists
+from fjd.views.lists import Listed
 
 SCHEMA = "fjd.status/1"
 DONE = "done"
@@ -52,6 +54,7 @@ class Snapshot(NamedTuple):
     failures: list[Found]
     rejected: list[Rejected]
     benched: dict[str, float]
+    lists: Sequence[Listed] = ()
 
 
 def collect(project: Project) -> Snapshot:
@@ -66,6 +69,8 @@ def collect(project: Project) -> Snapshot:
     counts[DONE] += done
     for found in failed:
         counts[found.outcome] += 1
+    listed = lists.collect(project)
+    counts[lookup.RUNNING] += len(listed)
     rejected = list(lookup.rejected(project))
     counts[lookup.REJECTED] = len(rejected)
     unfiled = [found for found in live.values() if found.code and found.code != outcomes.OK]
@@ -78,6 +83,7 @@ def collect(project: Project) -> Snapshot:
         heapq.nlargest(_LAST, [*failed, *unfiled], key=_serial),
         [Rejected(found, _reason(project, found)) for found in rejected[:_LAST]],
         notice.benched(project),
+        listed,
     )
 
 
@@ -129,6 +135,7 @@ def as_json(seen: Snapshot) -> dict[str, Any]:
         "workers": {"idle": idle, "busy": busy, "dead": dead, "hosts": by_host(seen.workers)},
         "dispatcher": seen.dispatcher._asdict() if seen.dispatcher else None,
         "benched": seen.benched,
+        "lists": [listed._asdict() for listed in seen.lists],
         "running": [job_fields(found) for found in seen.running],
         "failures": [
             {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Optional
 
 from fjd.spool import lookup, presence
 from fjd.spool.lookup import Found
 from fjd.views import hints, status, terminal
+from fjd.views.lists import Listed
 
 _LIFE = {True: "alive", False: "dead", None: "silent"}
 _RUNNING = 20  # running jobs that a terminal is shown
@@ -27,6 +29,10 @@ def for_pipe(seen: status.Snapshot) -> list[str]:
         lines.append(line("dispatcher", "none"))
     for host, until in seen.benched.items():
         lines.append(line("benched", host, _clock(until, "%FT%T%z")))
+    for listed in seen.lists:
+        tasks = "?" if listed.tasks is None else listed.tasks
+        counts = (listed.finished, tasks, listed.failed, listed.running)
+        lines.append(line("list", listed.job, listed.key, *counts))
     for found in seen.running:
         job = status.job_fields(found)
         lines.append(line("job", "running", *job.values()))
@@ -44,6 +50,7 @@ def for_terminal(seen: status.Snapshot, room: int) -> list[str]:
     lines += _wrapped("workers", _crew_words(seen.workers), room)
     lines.append(f"{'dispatcher':<11} {_dispatcher_words(seen.dispatcher)}")
     lines += _bench_lines(seen.benched)
+    lines += _list_table(seen.lists, room)
     lines += _running_table(seen.running, room)
     lines += _failure_table(seen.failures, room)
     if seen.rejected:
@@ -91,6 +98,17 @@ def _bench_lines(benched: dict[str, float]) -> list[str]:
         f"{'benched':<11} {terminal.one_line(host)}: gets no tasks until {_clock(until, '%T')}"
         for host, until in benched.items()
     ]
+
+
+def _list_table(lists: Sequence[Listed], room: int) -> list[str]:
+    if not lists:
+        return []
+    rows = [("list", "finished", "failed", "running")]
+    for item in lists:
+        tasks = "?" if item.tasks is None else str(item.tasks)
+        share = f"{item.finished} of {tasks}"
+        rows.append((item.job, share, str(item.failed), str(item.running)))
+    return ["", *terminal.table(rows, room)]
 
 
 def _running_table(running: list[Found], room: int) -> list[str]:

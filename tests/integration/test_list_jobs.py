@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from harness import FjdEnv, wait_until
@@ -87,3 +88,33 @@ def test_removed(env: FjdEnv) -> None:
     daemon.stop()
     causes = [r["cause"] for r in env.all_records() if r["event"] == "end" and r["task"] is None]
     assert causes == ["its file was removed"]
+
+
+def test_shown(env: FjdEnv) -> None:
+    """``fjd status`` says where it stands, ``fjd log --task`` what one of its tasks printed."""
+    env.worker()
+    hold = "echo >> began; until [ -e go ]; do sleep 0.02; done\n"
+    env.put(TASKS, "echo zero; echo bad >&2; exit 3\n" + hold)
+    daemon = env.serve()
+    env.wait_file("began")
+
+    def said() -> dict[str, object]:
+        (listed,) = json.loads(env.run("fjd", "status", "--json").out)["lists"]
+        return {name: listed[name] for name in ("job", "tasks", "finished", "failed", "running")}
+
+    wait_until(
+        lambda: said() == {"job": TASKS, "tasks": 2, "finished": 1, "failed": 1, "running": 1},
+        "it says so",
+        on_timeout=env.show,
+    )
+    assert f"list\t{TASKS}\t" in env.run("fjd", "status").out
+    shown = env.run("fjd", "log", TASKS, "--task", "0")
+    assert (shown.code, shown.out) == (0, "zero\n")
+    assert "bad\n" in shown.err
+    assert "exit code 3" in shown.err
+    assert env.run("fjd", "log", TASKS, "--task", "1").code == 3
+    (env.cwd / "go").touch()
+    wait_until(lambda: TASKS in env.filed(), "it is filed", on_timeout=env.show)
+    daemon.stop()
+    found = json.loads(env.run("fjd", "log", TASKS, "--task", "1", "--json").out)
+    assert (found["record"]["task"], found["out"]) == (1, "")
