@@ -15,7 +15,17 @@ import pytest
 from listplay import Crash, Worker, feed, lists, outcome, work_off
 
 from fjd.spool import burial, names, records
-from fjd.spool.lists import afterwards, content, covered, ends, grammar, shelf, submission, taking
+from fjd.spool.lists import (
+    afterwards,
+    content,
+    covered,
+    ends,
+    grammar,
+    shelf,
+    statusfile,
+    submission,
+    taking,
+)
 from fjd.spool.lists.names import BACK, DEAD, TORN, Assigned, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.task import Task
@@ -503,6 +513,14 @@ def story(project: Project, seed: int, begun: list[tuple[int, int, str]]) -> Ite
         begun += [(*what, worker.id) for what in worker.begun]
 
 
+def rows_of(project: Project, key: str) -> Counter[int]:
+    """Return how many rows each task has in the status file of a list that has ended."""
+    (name,) = [n for n in os.listdir(project.results) if n.startswith(key) and n.endswith("txt")]
+    lines = Path(project.results, name).read_bytes().splitlines(keepends=True)
+    rows = list(map(statusfile.parse, lines))
+    return Counter(row.number if row else -1 for row in rows)
+
+
 def play(
     project: Project, ledgers: Ledgers, limit: Optional[Limit], seed: int, at: int, often: int = 0
 ) -> int:
@@ -517,6 +535,7 @@ def play(
             limit.left, often = at, often - 1  # again and again
     if limit:
         limit.left = -1
+    assert rows_of(project, ledgers.key) == Counter(range(TASKS)), "one row each"
     counted = ledgers.counted()
     assert counted.keys() == set(range(TASKS))
     assert max(Counter(begun).values()) == 1
