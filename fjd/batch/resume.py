@@ -53,11 +53,12 @@ class Resume:
     Attributes:
         rows: how many rows counted.
         unreadable: how many lines were none.
+        tasks: how many there are in the list, once ``ranges`` is through.
         differing: what is said of the first task that is another one; "" if none was (force).
     """
 
     def __init__(self, retry: bool = False, force: bool = False) -> None:
-        self.rows = self.unreadable = 0
+        self.rows = self.unreadable = self.tasks = 0
         self.differing = ""
         self._retry, self._force = retry, force
         self._files: list[tuple[str, BinaryIO]] = []
@@ -139,13 +140,13 @@ class Resume:
         Yields which tasks these are, as few ranges as there can be; no barrier lies in one. A
         Mismatch may come after rows were written: what was written and yielded is then void.
         """
-        lo = hi = bad = 0
-        while True:
-            item = reader.next()
-            if item is None:
-                break
+        lo = hi = bad = barriers = 0
+        while (item := reader.next()) is not None:
+            if isinstance(item, Barrier):
+                barriers += 1
+                continue
             found = self._find(item.number)
-            if not found or isinstance(item, Barrier):
+            if not found:
                 continue
             write(self._row(item, found))
             if item.number != hi:
@@ -154,6 +155,7 @@ class Resume:
                 lo, bad = item.number, 0
             hi = item.number + 1
             bad += not found & 1
+        self.tasks = reader.number - barriers
         if lo < hi:
             yield Skipped(lo, hi, bad)
 
@@ -165,12 +167,11 @@ class Resume:
 
     def _row(self, task: Task, found: int) -> bytes:
         place = (found >> 1) - 1
-        line = self._line(place)
-        old, tail = line.split(b"\t", 4), b"\t%b\n" % task.command
-        same = len(old) == 5 and old[4].endswith(tail) and old[1] == b"%d" % task.number
-        if same and len(old[0]) == 4 and old[4].count(b"\t") == 10 + task.command.count(b"\t"):
-            head = (old[0][:3], task.number, task.line, task.repeat, old[4])
-            return b"%bS\t%d\t%d\t%d\t%b" % head  # nearly always: as it stands there
+        line, command = self._line(place), task.command
+        head, tail = b"\t%d\t%d\t%d\t" % task[:3], b"\t%b\n" % command
+        same = line.startswith(head, 4) and line.endswith(tail)
+        if same and line.count(b"\t") == 14 + command.count(b"\t"):
+            return b"%bS%b" % (line[:3], line[4:])  # nearly always: as it stands there
         row, path = statusfile.parse(line), self._files[place >> _SHIFT][0]
         if row is None or row.number != task.number or (row.code == 0) != found & 1:
             raise FjdError("has changed while it was read", where=path, remedy="try again")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 from fjd.batch import ending
 from fjd.batch.resume import Resume, Skipped
 from fjd.spool.lists import statusfile
-from fjd.spool.lists.grammar import Item, Reader, Task
+from fjd.spool.lists.grammar import Reader
 from fjd.system import files
 
 Say = Callable[[str], None]
@@ -27,18 +27,6 @@ class Done(NamedTuple):
     skipped: Sequence[Skipped]
     number: int
     left: int
-
-
-class _Counting(Reader):
-    """A reader that counts the tasks."""
-
-    tasks = 0
-
-    def next(self) -> Optional[Item]:
-        """Return the next task or barrier."""
-        item = super().next()
-        self.tasks += isinstance(item, Task)
-        return item
 
 
 def fresh(status: str, header: bool, say: Say) -> None:
@@ -70,7 +58,7 @@ def carry_over(
     resume = Resume.read(earlier, retry, force)
     try:
         with open(source, "rb") as file, open(staging, "ab", buffering=_CHUNK) as rows:
-            reader = _Counting(file, source)
+            reader = Reader(file, source)
             skipped = list(resume.ranges(reader, rows.write))
             rows.flush()
             os.fsync(rows.fileno())
@@ -85,7 +73,7 @@ def carry_over(
         say(resume.differing)
     _put(staging, status, say)
     number = sum(part.hi - part.lo for part in skipped)
-    return Done(skipped, number, reader.tasks - number)
+    return Done(skipped, number, resume.tasks - number)
 
 
 def _staging(status: str) -> str:
