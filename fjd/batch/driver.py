@@ -78,7 +78,7 @@ class Driver:
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
             counts = ending.count(self.prefix.status)
-            return self._verdict(How.OVER, End(outcomes.OK, ""), counts, None, 0.0)
+            return self._verdict(How.OVER, End(outcomes.OK), counts, None, 0.0)
         services = Services(options, self.prefix, self.say)
         stack.callback(services.close)
         wanted = self._terms(services)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple, Optional
@@ -12,25 +11,17 @@ from fjd.spool import lookup, outcomes, records
 from fjd.spool.lookup import Found
 from fjd.spool.project import Project
 
-_BY_ITSELF = re.compile(r"\d+ of \d+ tasks did not end well|")
-_WANTED = re.compile(r"barrier check: .*|.*, and --fail-fast was given")
-
 
 class End(NamedTuple):
-    """How a list came out; ``cause`` says why, "" if all is well."""
+    """How a list came out; ``cause`` says why, "" if all is well.
+
+    Attributes:
+        reason: why it was stopped before its end (halt.py); "" if it was not, or was cancelled.
+    """
 
     outcome: str
-    cause: str
-
-    @property
-    def stopped(self) -> bool:
-        """Tell whether it was stopped before its end."""
-        return _BY_ITSELF.fullmatch(self.cause) is None
-
-    @property
-    def wanted(self) -> bool:
-        """Tell whether it was stopped because a task failed, as was asked for."""
-        return _WANTED.fullmatch(self.cause) is not None
+    cause: str = ""
+    reason: str = ""
 
 
 class Counts(NamedTuple):
@@ -47,7 +38,8 @@ def of_list(project: Project, key: str) -> Optional[End]:
     for found in _ended(project):
         if found.key == key and found.token is not None:
             record = records.find(project, found.worker, key, found.token.attempt) or {}
-            return End(outcomes.outcome(found.code), str(record.get("cause") or ""))
+            cause, reason = (str(record.get(word) or "") for word in ("cause", "reason"))
+            return End(outcomes.outcome(found.code), cause, reason)
     return None
 
 

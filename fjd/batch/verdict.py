@@ -9,6 +9,7 @@ from fjd.batch.prefix import Prefix
 from fjd.batch.serving import How
 from fjd.errors import FjdError
 from fjd.spool import outcomes
+from fjd.spool.lists import halt
 from fjd.talk import INTERRUPTED
 
 EMPTY = "No tasks to run."
@@ -47,9 +48,9 @@ def judge(
     if end is None or end.outcome == outcomes.CANCELLED:
         say(f"the list was removed or cancelled before its end; {again}")
         return STOPPED
-    if end.stopped:
+    if end.reason:
         say(f"stopped: {end.cause}; {again}")
-        return STOPPED if end.wanted else WRONG
+        return STOPPED if end.reason == halt.FAILURE else WRONG
     if not counts.tasks:
         say(EMPTY)
     failed = counts.failed + counts.per_engine_failed

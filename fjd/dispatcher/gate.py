@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 from fjd.dispatcher.reader import Reader
 from fjd.dispatcher.rows import Rows
 from fjd.spool import outcomes
+from fjd.spool.lists import halt
 from fjd.spool.lists.folder import Folder
 from fjd.spool.lists.grammar import Barrier
 from fjd.spool.lists.halt import Halt
@@ -61,7 +62,7 @@ class Gate:
             failed = self._folder.tally.failures(before, barrier.number) if barrier.check else 0
             if failed:
                 what = f"barrier check: {failed} tasks failed before line {barrier.line}"
-                return barriers[:count], Halt(what, outcomes.FAILED)
+                return barriers[:count], Halt(what, outcomes.FAILED, reason=halt.FAILURE)
             before = barrier.number + 1
         return barriers, None
 

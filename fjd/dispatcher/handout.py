@@ -10,7 +10,7 @@ from fjd.dispatcher.engines import Engines, Step, engine_of, rank_on
 from fjd.dispatcher.reader import Reader, common
 from fjd.errors import JobFileError
 from fjd.spool import outcomes
-from fjd.spool.lists import content, terms
+from fjd.spool.lists import content, halt, terms
 from fjd.spool.lists.folder import Folder
 from fjd.spool.lists.halt import Halt
 from fjd.spool.lists.names import Mark, Piece
@@ -58,7 +58,7 @@ class Handout:
         begun = self.mark is not None and not self.folder.covered.full(self.mark.n)
         if begun and wrong is not self.trouble:
             return
-        self.halt(Halt(str(wrong), outcomes.FAILED))
+        self.halt(Halt(str(wrong), outcomes.FAILED, reason=halt.WRONG))
 
     # -- cutting ------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from fjd.dispatcher.muster import Member
 from fjd.dispatcher.rows import Rows
 from fjd.errors import JobFileError
 from fjd.spool import outcomes
-from fjd.spool.lists import afterwards
+from fjd.spool.lists import afterwards, halt
 from fjd.spool.lists.folder import Counted
 from fjd.spool.lists.grammar import ENGINE_BASE
 from fjd.spool.lists.halt import Halt
@@ -148,7 +148,7 @@ class Work(Handout):
     def _failed(self, task: int, record: Record) -> None:
         if self.terms.fail_fast and record["outcome"] != outcomes.CANCELLED:
             cause = f"task {task} did not end well ({record['outcome']}), and --fail-fast was given"
-            self.halt(Halt(cause, outcomes.FAILED, now=True))
+            self.halt(Halt(cause, outcomes.FAILED, True, halt.FAILURE))
 
     # -- barriers and the end -----------------------------------------------------------------
 
@@ -171,7 +171,8 @@ class Work(Handout):
         if end is None or not self.folder.covered.full(end):
             return False
         if self.reader.broken_off:
-            self.halt(Halt("its writer died before its end", outcomes.FAILED))
+            died = "its writer died before its end"
+            self.halt(Halt(died, outcomes.FAILED, reason=halt.WRONG))
             return False
         if end > mark.n:
             self.mark = self.shelf.skip(mark, end)  # what comes last was done by an earlier run
@@ -200,7 +201,7 @@ class Work(Handout):
         self.close()
         me = self._office.me
         ledger = Ledger(self.shelf.project, me)
-        ledger.write(afterwards.record(mark, me, self.folder.tally.bad, why.cause))
+        ledger.write(afterwards.record(mark, me, self.folder.tally.bad, why.cause, why.reason))
         ledger.close()
         self.ended = afterwards.commit(self.shelf, mark, seen, me) or self.ended
 

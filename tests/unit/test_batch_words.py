@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from fjd.batch import bar, context, ending, nodes, options, prefix
+from fjd.batch import bar, context, ending, nodes, options, prefix, verdict
 from fjd.batch.bar import Display, Standing
 from fjd.batch.dbutil import Run
+from fjd.batch.ending import Counts, End
 from fjd.batch.nodes import Node
 from fjd.batch.options import ContextOptions
 from fjd.batch.prefix import Prefix
+from fjd.batch.serving import How
 from fjd.errors import ConfigError, UsageError
 from fjd.scripts import batch_words
+from fjd.spool import outcomes
+from fjd.spool.lists import halt
 from fjd.system.identity import hostname
 
 
@@ -365,3 +369,34 @@ def test_set_aside(tmp_path: Path) -> None:
         assert ending.set_aside(str(path)) == f"{path}.{number}"
         path.unlink()
     assert [(tmp_path / f"s.{n}").read_text() for n in (1, 2)] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("end", "strict", "code"),
+    [
+        (End(outcomes.OK), True, 0),
+        (End(outcomes.FAILED, "barrier check: line 3 is wrong", halt.WRONG), False, 6),
+        (End(outcomes.FAILED, "whatever it says", halt.FAILURE), False, 1),
+        (End(outcomes.FAILED, "barrier check: it was not", ""), False, 0),
+        (End(outcomes.CANCELLED), False, 1),
+        (None, False, 1),
+    ],
+)
+def test_exit_code_of_an_end(end: End, strict: bool, code: int) -> None:
+    """The kind of end decides, not how its cause is worded."""
+    counts = Counts(3, 0, 0, 0)
+    found = verdict.judge(How.OVER, end, counts, None, Prefix("/x/run1"), strict, lambda _: None)
+    assert found == code
+
+
+@pytest.mark.parametrize(("failed", "per_engine"), [(1, 0), (0, 1)])
+def test_failures_count_if_asked(failed: int, per_engine: int) -> None:
+    """With -e a failed task makes the run fail, also one of an engine."""
+    said: list[str] = []
+    for strict, code in ((True, 1), (False, 0)):
+        counts = Counts(3, failed, 0, per_engine)
+        where = Prefix("/x/run1")
+        end = End(outcomes.FAILED, "1 of 3 tasks did not end well")
+        assert verdict.judge(How.OVER, end, counts, None, where, strict, said.append) == code
+    (line,) = said
+    assert line.startswith("Some tasks failed with non-zero exit codes: 1 of 3")

@@ -57,15 +57,19 @@ class Ground:
         assert len(found) == len(rows), "an id stands there twice"
         return found
 
-    def cause(self) -> str:
+    def cause(self, word: str = "cause") -> str:
         """Return what the list's own record says."""
         (cause,) = [
-            record["cause"]
+            record[word]
             for writer in records.writers(self.project)
             for record in records.of_worker(self.project, writer)
             if record["task"] is None
         ]
         return str(cause)
+
+    def reason(self) -> str:
+        """Return which kind of end that was."""
+        return self.cause("reason")
 
     def outcome(self) -> str:
         """Return how the list ended."""
@@ -174,6 +178,7 @@ def test_check(ground: Ground, project: Project, anew: bool) -> None:
     assert [number for number, _ in worker.begun] == [0, 2, 5, 6]
     assert ground.outcome() == "x1"
     assert ground.cause() == "barrier check: 1 tasks failed before line 8"
+    assert ground.reason() == halt.FAILURE
     assert ground.codes() == {0: 1, 1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0}
 
 
@@ -193,6 +198,7 @@ def test_wrong_line(ground: Ground, project: Project) -> None:
     work_off(project, lists(project), [worker])
     assert [number for number, _ in worker.begun] in ([], [0])
     assert "line 2" in ground.cause()
+    assert ground.reason() == halt.WRONG
     assert ground.outcome() == "x1"
 
 
@@ -261,6 +267,7 @@ def test_writer_died(ground: Ground, project: Project) -> None:
     assert commands(worker, project) == ["a", "b"]
     assert ground.outcome() == "x1"
     assert "writer died" in ground.cause()
+    assert ground.reason() == halt.WRONG
 
 
 # -- stopping --------------------------------------------------------------------------------------
@@ -286,6 +293,7 @@ def test_fail_fast(ground: Ground, project: Project) -> None:
     assert other.begun == []
     assert ground.outcome() == "x1"
     assert "task 0" in ground.cause()
+    assert ground.reason() == halt.FAILURE
     assert ground.codes() == {0: 1}
 
 
@@ -304,6 +312,7 @@ def test_cancel(ground: Ground, project: Project, anew: bool) -> None:
     work_off(project, desk, [worker])
     assert len(worker.begun) == len(ground.codes()) < 4
     assert (ground.outcome(), ground.cause()) == ("cancelled", "somebody wanted it")
+    assert ground.reason() == ""
 
 
 # -- the status file -------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ def close(shelf: Shelf, mark: Mark, code: str) -> Optional[Mark]:
     return new if files.move(shelf.place(mark), shelf.place(new)) else None
 
 
-def record(mark: Mark, who: str, bad: int, cause: str = "") -> Record:
-    """Return the record of the end of a whole list; ``task`` is null in it."""
+def record(mark: Mark, who: str, bad: int, cause: str = "", reason: str = "") -> Record:
+    """Return the record of the end of a whole list; ``task`` is null, ``reason`` as in halt.py."""
     outcome = outcomes.outcome(mark.end)
     if bad and not cause:
         cause = f"{bad} of {mark.n} tasks did not end well"
@@ -103,6 +103,7 @@ def record(mark: Mark, who: str, bad: int, cause: str = "") -> Record:
         "task": None,
         "tasks": mark.n,
         "outcome": outcome,
+        "reason": reason,
         "exit": {outcomes.OK: 0, outcomes.FAILED: 1}.get(outcome),
         "command": mark.token.job,
     }

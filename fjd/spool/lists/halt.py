@@ -15,14 +15,24 @@ from fjd.spool.lists.shelf import Shelf
 from fjd.system import files
 
 HALT = "halt"
+FAILURE, WRONG = "failure", "wrong"
 
 
 class Halt(NamedTuple):
-    """The reason. ``outcome``: of the list; ``now``: also what runs is ended."""
+    """Why a list stops.
+
+    Attributes:
+        cause: in words.
+        outcome: of the list.
+        now: also what runs is ended.
+        reason: FAILURE: a task failed, and the submitter wanted that to be the end; WRONG: the list
+            cannot be worked off; "": somebody wanted it. The record of the list says it, too.
+    """
 
     cause: str = ""
     outcome: str = outcomes.CANCELLED
     now: bool = False
+    reason: str = ""
 
     @property
     def code(self) -> str:
@@ -41,6 +51,7 @@ def read(shelf: Shelf) -> Halt:
     """Return why a list was stopped; without a word of anybody: that it was."""
     try:
         fields = json.loads(files.read(shelf.place(HALT)))
-        return Halt(str(fields["cause"]), str(fields["outcome"]), fields["now"] is True)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        reason = str(fields.get("reason", ""))  # an older fjd did not say it
+        return Halt(str(fields["cause"]), str(fields["outcome"]), fields["now"] is True, reason)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return Halt()
