@@ -19,6 +19,7 @@ from fjd.batch.log import Log
 from fjd.batch.office import Office
 from fjd.batch.options import PROGRAM, Options
 from fjd.batch.prefix import Prefix, resolve, task_name
+from fjd.batch.resume import Parts
 from fjd.batch.resuming import Done
 from fjd.batch.services import Services
 from fjd.batch.serving import How
@@ -114,7 +115,7 @@ class Driver:
         options = self.options
         if not options.resume:
             resuming.fresh(self.prefix.status, options.header, self.say)
-            return Done((), 0, 1)
+            return Done(Parts(()), 0, 1)
         done = resuming.carry_over(
             path,
             options.resume,

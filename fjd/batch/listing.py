@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from fjd.batch.feeding import Feeder
-from fjd.batch.resume import Skipped
+from fjd.batch.resume import Parts
 from fjd.batch.tasksource import TaskSource
 from fjd.errors import ConfigError, UsageError
 from fjd.spool.lists import grammar, shelf, submission, terms
@@ -46,9 +46,7 @@ def check(path: str) -> bool:
         raise UsageError(f"the task file cannot be read: {error.strerror}", where=path) from None
 
 
-def whole(
-    project: Project, path: str, wanted: Terms, skipped: Sequence[Skipped], done: int
-) -> Listing:
+def whole(project: Project, path: str, wanted: Terms, skipped: Parts, done: int) -> Listing:
     """Submit a file, of which a part may be done already."""
     wanted = wanted._replace(resumed=bool(skipped))
     return Listing(submission.submit(project, wanted.name, path, wanted, skipped), done, None)

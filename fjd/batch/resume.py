@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import BinaryIO, Callable, NamedTuple, Optional
 
@@ -41,6 +41,22 @@ class Skipped(NamedTuple):
     lo: int
     hi: int
     bad: int
+
+
+class Parts:
+    """Many of those, in little memory."""
+
+    def __init__(self, parts: Iterable[Skipped]) -> None:
+        self._figures = array("q")
+        for part in parts:
+            self._figures.extend(part)
+
+    def __len__(self) -> int:
+        return len(self._figures) // len(Skipped._fields)
+
+    def __iter__(self) -> Iterator[Skipped]:
+        figures = iter(self._figures)
+        return map(Skipped, figures, figures, figures)
 
 
 class Resume:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 from fjd.batch import ending
-from fjd.batch.resume import Resume, Skipped
+from fjd.batch.resume import Parts, Resume
 from fjd.spool.lists import statusfile
 from fjd.spool.lists.grammar import Reader
 from fjd.system import files
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 class Done(NamedTuple):
     """What is done already: which tasks, how many, and how many are ``left``."""
 
-    skipped: Sequence[Skipped]
+    skipped: Parts
     number: int
     left: int
 
@@ -59,7 +59,7 @@ def carry_over(
     try:
         with open(source, "rb") as file, open(staging, "ab", buffering=_CHUNK) as rows:
             reader = Reader(file, source)
-            skipped = list(resume.ranges(reader, rows.write))
+            skipped = Parts(resume.ranges(reader, rows.write))
             rows.flush()
             os.fsync(rows.fileno())
     except BaseException:

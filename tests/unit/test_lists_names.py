@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fjd.spool import names
+from fjd.spool.lists.covered import Folded
 from fjd.spool.lists.names import (
     END,
+    EVER,
     NOBODY,
     STOP,
     WHY,
@@ -126,3 +128,12 @@ def test_no_pieces(name: str) -> None:
     """What we would not write we do not read."""
     assert Piece.parse(name) is None
     assert Kept.parse(name) is None
+
+
+@pytest.mark.parametrize("number", [EVER, 10**30])
+def test_no_task_has_such_a_number(number: int) -> None:
+    """Sets of numbers hold what 63 bits can say."""
+    piece = f"paaaaaaaaaa,{{}}-{number},s0,a1"
+    assert Kept.parse(piece.format(0)) is None
+    assert Assigned.parse("a.tasks.abcdefghijkl," + piece.format(number)) is None
+    assert Folded.load(b'[0,%d,"-",0,1,0,"skip",0]\n' % number) is None

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fjd.batch import resume
-from fjd.batch.resume import Mismatch, Resume, Skipped
+from fjd.batch.resume import Mismatch, Parts, Resume, Skipped
 from fjd.errors import FjdError
 from fjd.spool.lists import statusfile
 from fjd.spool.lists.grammar import Reader, Task
@@ -49,6 +49,11 @@ def through(old: Resume, tasks: bytes) -> tuple[list[Skipped], bytes]:
 def done(old: Resume, tasks: bytes) -> list[int]:
     """Return the numbers of what is skipped."""
     return [n for lo, hi, _ in through(old, tasks)[0] for n in range(lo, hi)]
+
+
+def test_parts_are_kept_as_they_are() -> None:
+    parts = [Skipped(0, 3, 1), Skipped(5, 6, 0)]
+    assert [list(Parts(iter(parts))), len(Parts(parts)), bool(Parts(()))] == [parts, 2, False]
 
 
 def test_what_is_done_is_skipped(write: Write) -> None:

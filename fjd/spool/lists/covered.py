@@ -14,11 +14,12 @@ written by who submits the list, and says what an earlier run has done.
 from __future__ import annotations
 
 import json
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Optional
 
-from fjd.spool.lists.names import PASSED, SKIPPED, WHY, Kept
+from fjd.spool.lists.names import EVER, PASSED, SKIPPED, WHY, Kept
 from fjd.system import files
 
 PROGRESS = "progress."
@@ -56,7 +57,7 @@ class Folded(NamedTuple):
         except (ValueError, TypeError):
             return None
         numbers = (lo, hi, at, attempt, extra, bad)
-        if not all(type(n) is int and n >= 0 for n in numbers) or lo > hi:
+        if not all(type(n) is int and 0 <= n < EVER for n in numbers) or lo > hi:
             return None
         if not isinstance(worker, str) or why not in (*WHY, SKIPPED, PASSED):
             return None
@@ -64,11 +65,13 @@ class Folded(NamedTuple):
 
 
 class Covered:
-    """A set of numbers, kept as the disjoint ranges that it consists of."""
+    """A set of numbers, kept as the disjoint ranges that it consists of.
+
+    In arrays, which take a quarter of the memory of lists: a resume may have many ranges.
+    """
 
     def __init__(self) -> None:
-        self._los: list[int] = []
-        self._his: list[int] = []
+        self._los, self._his = array("q"), array("q")
         self.count = 0
 
     def add(self, lo: int, hi: int) -> list[tuple[int, int]]:
@@ -85,8 +88,8 @@ class Covered:
             at = max(at, end)
         if at < hi:
             new.append((at, hi))
-        self._los[first:last] = [min([lo, *(begin for begin, _ in old)])]
-        self._his[first:last] = [max([hi, *(end for _, end in old)])]
+        self._los[first:last] = array("q", [min([lo, *(begin for begin, _ in old)])])
+        self._his[first:last] = array("q", [max([hi, *(end for _, end in old)])])
         self.count += sum(end - begin for begin, end in new)
         return new
 

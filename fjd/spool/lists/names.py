@@ -26,6 +26,7 @@ END, BACK, TORN, GONE, DEAD, LOST, OFF = "end", "back", "torn", "gone", "dead", 
 WHY = frozenset((END, BACK, TORN, GONE, DEAD, LOST, OFF))
 SKIPPED, PASSED = "skip", "pass"  # in a progress file: done by an earlier run; a barrier
 NOBODY = "-"  # the worker of what was never run
+EVER = 1 << 62  # behind every number of a task
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _BIRTH = 10
@@ -121,7 +122,7 @@ class Piece(NamedTuple):
 
 def is_range(lo: str, hi: str) -> bool:
     """Tell whether two texts are how we spell the ends of a range."""
-    return is_number(lo) and is_number(hi) and int(lo) <= int(hi)
+    return is_number(lo) and is_number(hi) and int(lo) <= int(hi) < EVER
 
 
 class Assigned(NamedTuple):

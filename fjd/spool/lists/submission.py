@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Optional, Protocol
 
 from fjd.errors import FjdError, JobFileError, UsageError
@@ -25,6 +26,7 @@ from fjd.system import files
 
 STAGED = ".list"  # what the directories under tmp/ end in
 _CHUNK = 1 << 20
+_MANY = 10_000  # ranges that are written at once
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -144,9 +146,18 @@ def command_lines(command: bytes) -> bytes:
 
 def write_done(directory: str, done: Iterable[Done]) -> None:
     """Write what an earlier run has done into a list's directory; synced."""
-    lines = [Folded(part.lo, part.hi, NOBODY, 0, 1, 0, SKIPPED, part.bad).dump() for part in done]
-    if lines:
-        files.create(f"{directory}/{RESUMED}", b"".join(lines), sync=True)
+    path = f"{directory}/{RESUMED}"
+    ranges = (Folded(part.lo, part.hi, NOBODY, 0, 1, 0, SKIPPED, part.bad) for part in done)
+    target: Optional[files.Appender] = None
+    try:
+        while chunk := b"".join(part.dump() for part in islice(ranges, _MANY)):
+            target = target or files.Appender(path)
+            target.append(chunk)
+        if target:
+            target.sync()
+    finally:
+        if target:
+            target.close()
 
 
 class _Staged:

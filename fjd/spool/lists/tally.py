@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from fjd.spool.lists.covered import Covered, Folded
 from fjd.spool.lists.grammar import ENGINE_BASE
-from fjd.spool.lists.names import PASSED, SKIPPED
-
-_EVER = 1 << 62  # behind every number
+from fjd.spool.lists.names import EVER, PASSED, SKIPPED
 
 
 class Tally:
@@ -63,7 +61,7 @@ class Tally:
     @property
     def tasks(self) -> int:
         """How many tasks have ended, also in an earlier run; PERENGINE commands are none."""
-        return self.covered.count - self._barriers - self.covered.within(ENGINE_BASE, _EVER)
+        return self.covered.count - self._barriers - self.covered.within(ENGINE_BASE, EVER)
 
     @property
     def failed(self) -> int:
