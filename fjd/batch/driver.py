@@ -75,13 +75,13 @@ class Driver:
             self.say(verdict.EMPTY)
             return 0
         project, home = self._place(stack)
+        services = Services(options, self.prefix, self.say)  # its errors leave the rows alone
+        stack.callback(services.close)
         done = self._status_file(path)
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
             counts = ending.count(self.prefix.status)
             return self._verdict(How.OVER, End(outcomes.OK), counts, None, 0.0)
-        services = Services(options, self.prefix, self.say)
-        stack.callback(services.close)
         wanted = self._terms(services)
         if stream:
             work = listing.growing(project, path, wanted, services.source)
@@ -138,7 +138,7 @@ class Driver:
             header=self.options.header,
             fail_fast=self.options.fail_fast,
             cores=f"{1.0 if cpus is None else cpus:g}",
-            kvs=services.store[0] if services.store else "",
+            kvs="{}:{}".format(*services.store) if services.store else "",
         )
 
     # -- at work ------------------------------------------------------------------------------

@@ -152,6 +152,22 @@ def _check_source(found: argparse.Namespace) -> None:
         raise UsageError("cannot use different --kvsserver and --taskserver")
 
 
+def listening_address(text: str) -> tuple[str, int]:
+    """Return where a key-value server of our own listens: ``HOST[:PORT]``; "": on this machine.
+
+    Raises:
+        UsageError: it is no address.
+    """
+    host, colon, port = (text or "127.0.0.1").partition(":")
+    if not host or (colon and not _is_port(port)):
+        raise UsageError(f"FJD_KVS: {text!r} is no HOST or HOST:PORT")
+    return host, int(port or 0)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
+
+
 def server_address(text: str, env: Mapping[str, str] = os.environ) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``, or of the environment's if there is nothing.
 
@@ -166,6 +182,6 @@ def server_address(text: str, env: Mapping[str, str] = os.environ) -> tuple[str,
                 remedy="give HOST:PORT, or set KVSSTCP_HOST and KVSSTCP_PORT",
             )
     host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if not (colon and host and _is_port(port)):
         raise UsageError(f"{text!r} is no HOST:PORT of a key-value server")
     return host, int(port)

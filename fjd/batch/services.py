@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from fjd.batch.kvs import Server
 from fjd.batch.kvsclient import Client, StoreGone
-from fjd.batch.options import Options, server_address
+from fjd.batch.options import Options, listening_address, server_address
 from fjd.batch.prefix import Prefix
 from fjd.batch.tasksource import FIELDS, TaskSource
 from fjd.batch.webpage import SHOWN
@@ -151,6 +151,7 @@ class Services:
 
     def finish(self) -> Optional[FjdError]:
         """Let a program fetch its last results; return why it failed, if it did."""
+        self._leave()  # first: the store waits until nobody is connected any more
         try:
             if self.source:
                 self.source.finish()
@@ -160,8 +161,7 @@ class Services:
 
     def close(self) -> None:
         """End everything; what was published is taken away."""
-        if self._announcer:
-            self._announcer.close()
+        self._leave()
         if self._mailer:
             self._mailer.close()
         if self._web:
@@ -173,11 +173,21 @@ class Services:
             self._server.close()
             files.remove(self._prefix.kvsinfo)
 
+    def _leave(self) -> None:
+        """Be no client of the store any more."""
+        announcer, self._announcer = self._announcer, None
+        if announcer:
+            announcer.close()
+
 
 def _listen(say: Say) -> Server:
+    """Start a server; who can reach it can run commands, so that is nobody else unless told."""
+    host, port = listening_address(os.environ.get("FJD_KVS", ""))
     try:
-        server = Server(talk=say)
+        server = Server(host, port, say)
     except OSError as error:
-        raise ConfigError(f"no key-value server can be started: {error.strerror}") from None
+        raise ConfigError(
+            f"no key-value server can be started: {error.strerror}", where=f"{host}:{port}"
+        ) from None
     server.start()
     return server

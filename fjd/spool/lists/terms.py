@@ -30,7 +30,7 @@ class Terms(NamedTuple):
         header: whether the status file begins with a header.
         fail_fast: whether the first failure stops the list.
         cores: cores per task, as the submitter wrote it.
-        kvs: host of the key-value server ("" without).
+        kvs: HOST:PORT of the key-value server ("" without).
         retries: further attempts of a task after a failure (None: as the dispatcher has it).
         writer: who still writes a growing list; None for one that is there as a whole.
         resumed: whether a part of it is covered from the start.
