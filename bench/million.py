@@ -198,16 +198,18 @@ def soon(bed: Bed, number: int, what: str, lines: Iterable[str]) -> list[str]:
     wait_until(enough, f"{what}: {number} rows", LIMIT)
     with open(prefix.status, "rb") as status:
         rows = [row for row in map(statusfile.parse, status) if row and row.kind == " "]
-    starts = [float(row.figures.split(b"\t")[4]) for row in rows]
+    starts = sorted(float(row.figures.split(b"\t")[4]) for row in rows)
     for _ in range(2):
         run.process.send_signal(signal.SIGINT)
     run.process.wait(LIMIT)
     for name in os.listdir(bed.path):
         if name.startswith("soon"):
             os.remove(f"{bed.path}/{name}")
+    later = f"{what}: task number {number} after that"
     return [
-        verdict(f"fjd-batch, {what}: first task after", min(starts) - began, "<", _FIRST, " s"),
-        verdict(f"fjd-batch, {what}: memory", run.peak, "<", _MEMORY, " MiB"),
+        verdict(f"{what}: first task after", starts[0] - began, "<", _FIRST, " s"),
+        f"  {later:<44} {starts[number - 1] - starts[0]:8.3g} s",
+        verdict(f"{what}: memory of fjd-batch", run.peak, "<", _MEMORY, " MiB"),
     ]
 
 
@@ -231,8 +233,8 @@ def dropped(bed: Bed, number: int) -> list[str]:
     run.process.wait(LIMIT)
     bed.fire(project)
     return [
-        verdict("dropped: first task after", first, "<", _FIRST, " s"),
-        verdict("dropped: the dispatcher's memory", run.peak, "<", _MEMORY, " MiB"),
+        verdict("dropped into the queue: first task after", first, "<", _FIRST, " s"),
+        verdict("dropped: memory of the dispatcher", run.peak, "<", _MEMORY, " MiB"),
     ]
 
 
