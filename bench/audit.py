@@ -227,7 +227,17 @@ class Audit:
             ((worker, attempt),) = counted[task]
             found = ends.get((task, attempt, worker), [])
             self._check_task(f"{key} {task} {attempt} {worker}", found)
+        self._check_rows(name)
         return len(missing), len(twice)
+
+    def _check_rows(self, name: str) -> None:
+        """The status file beside an ended list has one row per task."""
+        rows: Counter[int] = Counter()
+        for path in Path(self.root).glob(f"*/*/{name}.*.status.txt"):
+            rows.update(int(line.split(b"\t", 2)[1]) for line in path.open("rb"))
+        if rows != Counter(range(self.lists[name])):
+            few = [task for task in range(self.lists[name]) if rows[task] != 1][:10]
+            self.problems.append(f"the status file of {name}: {sum(rows.values())} rows, {few}")
 
     def _check_task(self, what: str, found: Sequence[Mapping[str, Any]]) -> None:
         """Look at the attempt of a list's task that counts."""

@@ -174,7 +174,12 @@ class Storm:
     def left(self) -> int:
         """Return how many tasks, and lists, have not ended."""
         ends = (self.project.done, self.project.failed)
-        filed = sum(len(names) for end in ends for _, _, names in os.walk(end))
+        filed = sum(
+            not name.endswith(".status.txt")
+            for end in ends
+            for _, _, names in os.walk(end)
+            for name in names
+        )
         there = {
             name: self.lists[name] - _covered(self.witness, self._keys[name]) for name in self._open
         }
