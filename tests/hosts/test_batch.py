@@ -167,3 +167,14 @@ def test_allocation_that_joins(cluster: Bed) -> None:
     assert (cluster.home / "hosts").read_text().split() == ["node3"] * 30
     assert "failed" not in said
     assert not any("fjd_worker" in line for line in command_lines(cluster))
+
+
+@pytest.mark.parametrize(("words", "slots"), [("", 1), ("--fill", slurm.CORES), ("--fill -t 2", 2)])
+def test_fill(cluster: Bed, words: str, slots: int) -> None:
+    """With --fill all cores of ours on the nodes count, also those that nobody asked for."""
+    script = f"#!/bin/sh\nexec {' '.join(BATCH)} {words} -p run1 tasks\n"
+    job = submit(cluster, ["-N1", "--exclusive", "--ntasks-per-node=1"], script)
+    said = wait_over(cluster, job)
+    assert {r.number: r.code for r in rows(cluster, "run1")} == dict.fromkeys(range(30), 0), said
+    context = (cluster.home / f"run1_J{job}.context.log").read_text()
+    assert f": {slots} of {slots} up" in context, context
