@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,7 +14,7 @@ from smtpsink import Sink, texts
 
 from fjd.batch import board
 from fjd.batch.prefix import Prefix
-from fjd.spool import contexts
+from fjd.spool import contexts, crew
 from fjd.spool.lists import shelf, statusfile
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
@@ -302,6 +303,25 @@ def test_one_of_two_engines_stops(env: FjdEnv) -> None:
     assert lines_of(env, "ranks").count("1") >= 1
 
 
+def test_the_only_engine_dies(env: FjdEnv) -> None:
+    """Workers that are killed leave nobody: the run says so and ends with 4, and -r goes on."""
+    tasks(env, *[HOLD] * 3)
+    run = env.start("fjd-batch", "-t", "1", "-p", "run1", "tasks", FJD_LEASE="2")
+    wait_lines(env, "began", 1)
+    (worker,) = crew.cards(of_run(env)).values()
+    assert worker[1] is not None
+    os.kill(worker[1].identity.pid, signal.SIGKILL)
+    assert run.ended(60.0) == 4
+    env.known_litter = True
+    assert "no engine is left, and there are tasks to run" in run.err
+    assert f"{env.cwd.resolve()}/run1_dbUtil.sh -s host:4" in run.err
+    assert codes(env) == {}
+    (env.cwd / "go").touch()
+    again = batch(env, "-p", "run1", "-r", "run1_status.txt", "tasks")
+    assert again.code == 0, again.err
+    assert (codes(env), len(lines_of(env, "ended"))) == ({0: 0, 1: 0, 2: 0}, 3)
+
+
 def test_used_up_while_waiting(env: FjdEnv) -> None:
     """With -S a run whose contexts are all used up waits for another one."""
     tasks(env, *[f"echo {n} >> ran" for n in range(6)])
@@ -315,6 +335,45 @@ def test_used_up_while_waiting(env: FjdEnv) -> None:
     assert run.ended(60.0) == 0
     assert two.ended(60.0) == 0
     assert sorted(lines_of(env, "ran")) == list("012345")
+
+
+# -- a list that stops -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "lines", "says"),
+    [
+        (["-f"], ("false", HOLD), "--fail-fast"),
+        ([], ("false", "#DISBATCH BARRIER CHECK", "touch ran"), "barrier check: 1 tasks failed"),
+    ],
+)
+def test_stopped_in_a_project(
+    env: FjdEnv, words: list[str], lines: tuple[str, ...], says: str
+) -> None:
+    """A list that somebody else's dispatcher stops ends the run as its own one would."""
+    env.workers(2)
+    env.serve()
+    tasks(env, *lines)
+    done = batch(env, *words, "--project", "default", "-S", "-p", "run1", "tasks")
+    assert done.code == 1, done.err
+    assert says in done.err
+    assert not (env.cwd / "ran").exists()
+    assert not (env.cwd / "ended").exists()
+
+
+def test_check_of_earlier_failures(env: FjdEnv) -> None:
+    """What failed before stops a CHECK again, unless it is run again and ends well."""
+    tasks(env, "test -e fixed", "#DISBATCH BARRIER CHECK", "echo x >> ran")
+    assert batch(env, "-p", "run1", "tasks").code == 1
+    (env.cwd / "fixed").touch()
+    done = batch(env, "-p", "run2", "-r", "run1_status.txt", "tasks")
+    assert done.code == 1, done.err
+    assert "barrier check" in done.err
+    assert lines_of(env, "ran") == []
+    done = batch(env, "-R", "-p", "run3", "-r", "run2_status.txt", "tasks")
+    assert done.code == 0, done.err
+    assert lines_of(env, "ran") == ["x"]
+    assert codes(env, "run3") == {0: 0, 2: 0}
 
 
 # -- exit codes -----------------------------------------------------------------------------------
