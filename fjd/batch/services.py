@@ -15,6 +15,7 @@ from fjd.batch.prefix import Prefix
 from fjd.batch.tasksource import FIELDS, TaskSource
 from fjd.batch.webpage import SHOWN
 from fjd.errors import ConfigError, FjdError
+from fjd.spool.lists.statusfile import unquote
 from fjd.system import files
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ _SNIPPETS = frozenset(("OutData", "ErrData"))
 
 def fields(row: bytes) -> dict[str, object]:
     """Return a row of a status file by the names that results have; {} if it is none."""
-    cells = row.decode("utf-8", "replace").split("\t", len(FIELDS) - 1)
+    cells = row.rstrip(b"\n").split(b"\t", len(FIELDS) - 1)
     if len(cells) != len(FIELDS):
         return {}
+    cells[-1] = unquote(cells[-1])
     try:
-        return {name: _value(name, cell) for name, cell in zip(FIELDS, cells)}
+        return {n: _value(n, c.decode("utf-8", "surrogateescape")) for n, c in zip(FIELDS, cells)}
     except ValueError:
         return {}  # the header
 

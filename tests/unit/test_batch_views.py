@@ -11,6 +11,7 @@ from fjd.batch import board, panel, services
 from fjd.batch.board import Board, Engine
 from fjd.batch.panel import Cursor, Row, Scene
 from fjd.batch.tail import Tail
+from fjd.spool.lists import statusfile
 
 BOARD = {
     "schema": 1,
@@ -164,3 +165,12 @@ def test_fields_of_a_row() -> None:
     assert (found["OutBytes"], found["OutData"], found["TaskCmd"]) == (5, "leak\n", "echo\ta")
     assert services.fields(b"a\tb") == {}
     assert services.fields(b"\t".join([b"ROE[ PSZ]", *[b"x"] * 14])) == {}
+
+
+@pytest.mark.parametrize("command", [b"a\nb", b"a\tb", b"'a'", b"\xff\n"])
+def test_command_of_a_row(command: bytes) -> None:
+    """Programs are told the command that was run, however it is quoted in the row."""
+    figures = b"vm\t1\t0\t1.0\t1.0\t2.0\t0\t''\t0\t''"
+    row = statusfile.compose(b"    ", 1, 1, -1, figures, statusfile.quote(command))
+    said = services.fields(row)["TaskCmd"]
+    assert str(said).encode("utf-8", "surrogateescape") == command
