@@ -17,6 +17,7 @@ from terminal import Terminal
 from fjd.batch.prefix import Prefix
 from fjd.spool import contexts
 from fjd.spool.project import Project
+from fjd.system.identity import hostname
 
 HOLD = "echo s >> began; until [ -e go ]; do sleep 0.02; done"
 
@@ -87,14 +88,21 @@ def test_monitor(env: FjdEnv) -> None:
         assert contexts.look(project).stops == set()
 
 
-def test_monitor_stops_an_engine(env: FjdEnv) -> None:
-    """After a confirmation the engine is asked to stop."""
+@pytest.mark.parametrize(
+    ("key", "asks", "says"),
+    [
+        ("C", "Stopping context local0 (1 engine(s))", "Asking controller to stop context local0"),
+        ("E", f"Stopping engine 0 ({hostname()}", "Asking controller to stop engine 0"),
+    ],
+)
+def test_monitor_stops_an_engine(env: FjdEnv, key: str, asks: str, says: str) -> None:
+    """After a confirmation the engine, or all of its context, is asked to stop."""
     with monitored(env, 100) as (screen, project):
         screen.says("local0")
-        screen.type("C")
-        screen.says("Stopping context local0 (1 engine(s))")
+        screen.type(key)
+        screen.says(asks)
         screen.type("y")
-        screen.says("Asking controller to stop context local0")
+        screen.says(says)
         assert contexts.look(project).stops == {0}
 
 
