@@ -56,7 +56,7 @@ class Pieces:
 
     def run(self, held: Assigned) -> bool:
         """Run an accepted piece; False if it ended too late to count."""
-        if held in self._ended:  # a reply was lost, and it lies where it was
+        if self.has_ended(held):  # a reply was lost, and it lies where it was
             return self._ended[held]()
         run = self._run = _Run(self._project, self._worker, held, self._insist)
         try:
@@ -67,6 +67,10 @@ class Pieces:
         if not won:
             self._insist(lambda: self._ledger.write(run.late()))
         return won
+
+    def has_ended(self, held: Assigned) -> bool:
+        """Tell whether it was run already: its name is an old one, or a reply was lost."""
+        return held in self._ended
 
     def taken(self, nudge: bool) -> bool:
         """Tell whether the piece that is being run was taken from us: its list was stopped.

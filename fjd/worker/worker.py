@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _NOW, _GENTLY = "its worker was fired", "gently"
 _ORPHANED = "its worker lost its guardian"
+_LIED_TO = -1.0  # a listing shows what has ended: it is an old one, look past it
 _SIGNALS = {
     signal.SIGTERM: _NOW,
     signal.SIGHUP: _NOW,
@@ -142,12 +143,11 @@ class Worker:
     def stop(self) -> int:
         """Give everything back and withdraw."""
         if self._heart.buried:
-            again = not self._stop
-            then = "starting over" if again else "ending"
+            then = "ending" if self._stop else "starting over"
             self._voice.tell(f"somebody gave up on me; {then}.")
             self._heart.stop()
             pods.remove_pod(self.project, self.card.worker)  # a look may have made it again
-            return AGAIN if again else 0
+            return 0 if self._stop else AGAIN
         self._insist(lambda: self._pod.take_down(crashed=self._stop == _ORPHANED))
         self._heart.stop()
         self._insist(self._post.leave)
@@ -160,8 +160,8 @@ class Worker:
 
     def _look(self) -> list[Held]:
         """Look into the pod; where no bell reaches us, past what the file system has cached."""
-        now = time.monotonic()
-        nudge = not self._heart.bell and now - self._nudged >= self._heart.nudge
+        now, heart = time.monotonic(), self._heart
+        nudge = self._nudged < 0 or (not heart.bell and now - self._nudged >= heart.nudge)
         if nudge:
             self._nudged = now
         return self._insist(lambda: self._pod.look(nudge))
@@ -231,7 +231,7 @@ class Worker:
 
     def _commit_again(self, token: Token) -> None:
         """A reply was lost, and we believed the commit to be done or somebody else's."""
-        code = self._codes[token]
+        code, self._nudged = self._codes[token], _LIED_TO
         self._insist(lambda: self._pod.commit(token, code))
 
     def _explain_loss(self, token: Token) -> None:
@@ -255,6 +255,7 @@ class Worker:
         if held is None:
             return False
         self._insist(lambda: self._post.show(busy=True))
+        self._nudged = _LIED_TO if self._pieces.has_ended(held) else self._nudged
         if not self._pieces.run(held) and not self._heart.buried:
             self._heart.buried = not self._insist(self._post.beat)
         bell.ring(self._heart.bell)
