@@ -46,6 +46,11 @@ class Hands:
         """A worker has it no more."""
         self._hands.get(worker, {}).pop(birth, None)
 
+    def forget(self, key: str) -> None:
+        """A list has ended, and with it whatever anybody had of it."""
+        for worker, hand in self._hands.items():
+            self._hands[worker] = {birth: held for birth, held in hand.items() if held.key != key}
+
     def recount(self) -> None:
         """Look into all pods of which we know something."""
         known = [worker for worker, hand in self._hands.items() if hand]

@@ -81,7 +81,9 @@ class Lists:
             for rank in set(self._ranks.values()):
                 self._past[rank] += work.board.finished([rank])
             work.close()
-            if not work.ended:
+            if work.ended:
+                self.hands.forget(key)  # what workers gave back as it was called off, too
+            else:
                 work.vanished()
         return ended
 

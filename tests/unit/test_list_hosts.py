@@ -15,7 +15,8 @@ from fjd.dispatcher.muster import Member
 from fjd.spool import names, records
 from fjd.spool.burial import loss_record
 from fjd.spool.crew import Sighting
-from fjd.spool.lists import shelf, submission, taking
+from fjd.spool.lists import halt, shelf, submission, taking
+from fjd.spool.lists.halt import Halt
 from fjd.spool.lists.names import END, Assigned
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.names import Token
@@ -226,3 +227,18 @@ def test_a_success_in_between(project: Project, clock: Clock) -> None:
             break
     assert outcome(project) == "ok"
     assert ward.said == []
+
+
+def test_given_back_and_over(project: Project, clock: Clock) -> None:
+    """What a worker gave back of a list that is over is in nobody's hand: nobody waits for it."""
+    ward = Ward(project, clock, 12)
+    ward.turn()
+    (key,) = shelf.keys(project)
+    assert ward.lists.in_hand
+    halt.publish(Shelf(project, key), Halt("interrupted"))
+    for player in (ward.sick, ward.well):
+        for item in player.pod:
+            assert Shelf(project, key).withdraw(player.id, item.piece)
+    while ward.turn():
+        pass
+    assert ward.lists.in_hand == 0
