@@ -37,9 +37,16 @@ class Retirement:
             return
         self._active.remove(host)
         self._retired.append(host)
-        last = not self._active and not self._driver  # Slurm would be told to keep no node at all
-        if self._command and not (last and self._command == SLURM):
+        if self._command and not (self._command == SLURM and self._stays(host)):
             self._run(host)
+
+    def _stays(self, host: str) -> bool:
+        """Tell whether Slurm would be told nothing new, or to keep no node at all.
+
+        An update that changes nothing is not for free: where Slurm keeps no accounts, it refuses
+        every further one.
+        """
+        return host == self._driver or not (self._active or self._driver)
 
     def environment(self, host: str) -> dict[str, str]:
         """Return what the command finds in its environment."""

@@ -151,7 +151,9 @@ def test_allocation(cluster: Bed) -> None:
     assert len(set((cluster.home / "hosts").read_text().split())) == 2
     assert "30 tasks" in said
     assert "failed" not in said
-    assert (cluster.home / f"run1_J{job}.context.log").exists()
+    log = (cluster.home / f"run1_J{job}.context.log").read_text()
+    assert log.count("has left") == 2
+    assert "the command that retires" not in log, log
     assert not any("fjd_worker" in line for line in command_lines(cluster))
 
 

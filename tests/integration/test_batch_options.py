@@ -361,6 +361,22 @@ def test_stopped_in_a_project(
     assert not (env.cwd / "ended").exists()
 
 
+def test_script_of_a_joined_run(env: FjdEnv) -> None:
+    """In somebody's project, too, the script adds workers to a run, which leave with it."""
+    worker = env.worker()
+    env.serve()
+    tasks(env, *[f"echo $DISBATCH_ENGINE_RANK >> ranks; {HOLD}"] * 4)
+    run = env.start("fjd-batch", "--project", "default", "-S", "-p", "run1", "tasks")
+    run.says("Run this script")
+    added = script(env, "-s", "localhost:1", "-l", "lab")
+    wait_lines(env, "began", 2)
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 0
+    assert added.ended(60.0) == 0
+    assert set(lines_of(env, "ranks")) == {"-1", "0"}
+    assert list(env.sightings()) == [worker.id]
+
+
 def test_check_of_earlier_failures(env: FjdEnv) -> None:
     """What failed before stops a CHECK again, unless it is run again and ends well."""
     tasks(env, "test -e fixed", "#DISBATCH BARRIER CHECK", "echo x >> ran")
