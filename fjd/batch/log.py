@@ -15,6 +15,7 @@ class Log:
 
     def __init__(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        flags |= os.O_NONBLOCK  # nobody waits for whoever may read a FIFO some day
         try:
             self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
         except OSError as error:

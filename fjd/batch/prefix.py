@@ -102,9 +102,11 @@ def resolve(given: str, name: str, now: Optional[float] = None) -> Prefix:
         directory, last = given, f"{name}_disBatch_{stamp}_{number:03}"
     else:
         directory, last = os.path.split(given)
+        if not given:
+            raise UsageError("-p: an empty path is no prefix", remedy="use . for this directory")
         if not last or not os.path.isdir(directory or "."):
             raise UsageError(
-                f"-p: Directory {directory or '.'} does not exist.",
+                f"-p: directory {directory or '.'} does not exist",
                 remedy="make it first, or use another prefix",
             )
     directory = os.path.realpath(directory or ".")

@@ -53,10 +53,10 @@ def carry_over(
     Raises:
         FjdError: one of them cannot be read, or a task is another one than it was.
     """
-    staging = _staging(status)
-    files.create(staging, statusfile.HEADER if header else b"")
     resume = Resume.read(earlier, retry, force)
+    staging = _staging(status)
     try:
+        files.create(staging, statusfile.HEADER if header else b"")
         with open(source, "rb") as file, open(staging, "ab", buffering=_CHUNK) as rows:
             reader = Reader(file, source)
             skipped = Parts(resume.ranges(reader, rows.write))

@@ -20,6 +20,8 @@ def is_stream(path: str) -> bool:
         UsageError: there is no such file, or it cannot be read.
     """
     if path == "-":
+        if sys.stdin is None:
+            raise UsageError("stdin is closed", remedy="give a task file")
         return True
     try:
         mode = os.stat(path).st_mode

@@ -48,9 +48,12 @@ def judge(
     if end is None or end.outcome == outcomes.CANCELLED:
         say(f"the list was removed or cancelled before its end; {again}")
         return STOPPED
+    if end.reason == halt.FAILURE:
+        say(f"stopped: {end.cause}; {again} (-R as well: what failed is run again)")
+        return STOPPED
     if end.reason:
         say(f"stopped: {end.cause}; {again}")
-        return STOPPED if end.reason == halt.FAILURE else WRONG
+        return WRONG
     if not counts.tasks:
         say(EMPTY)
     failed = counts.failed + counts.per_engine_failed

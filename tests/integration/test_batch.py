@@ -133,10 +133,11 @@ def test_wrong_file(env: FjdEnv, text: str, says: str) -> None:
     [
         (["missing"], "the task file cannot be read: No such file"),
         (["."], "is a directory"),
-        (["-p", "nowhere/x", "tasks"], "Directory nowhere does not exist."),
+        (["-p", "nowhere/x", "tasks"], "directory nowhere does not exist;"),
         (["-s", "host", "tasks"], "'host' has no count"),
         (["-c", "1000", "tasks"], "and -c asks for 1000 per task"),
         (["-l", "a b", "tasks"], "cannot name a context"),
+        (["-p", "", "tasks"], "an empty path is no prefix"),
         ([], "neither a task file nor a program"),
     ],
 )
@@ -149,6 +150,26 @@ def test_wrong_words(env: FjdEnv, words: list[str], says: str) -> None:
     assert sum("warning" not in line for line in done.err.splitlines()) == 1
     assert lines_of(env, "ran") == []
     assert projects(env) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--logfile", "fifo"], "fifo: the log cannot be written"),
+        (["-r", "run0_status.txt"], "is no status file"),
+        (["-r", "missing"], "missing: cannot be read"),
+    ],
+)
+def test_refused(env: FjdEnv, words: list[str], says: str) -> None:
+    """What cannot be read or written is said at once; no file is left half-written."""
+    tasks(env, ["touch ran"])
+    tasks(env, "of something else\n", "run0_status.txt")
+    os.mkfifo(env.cwd / "fifo")
+    env.own(env.cwd / "fifo")
+    done = batch(env, *words, "-p", "run1", "tasks")
+    assert (done.code, says in done.err) == (6, True), done.err
+    assert lines_of(env, "ran") == []
+    assert list(env.cwd.glob("*.tmp")) == []
 
 
 def test_odd_lines(env: FjdEnv) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from fjd.batch import bar, context, ending, nodes, options, prefix, verdict
+from fjd.batch import bar, context, ending, nodes, options, prefix, sources, verdict
 from fjd.batch.bar import Display, Standing
 from fjd.batch.dbutil import Run
 from fjd.batch.ending import Counts, End
@@ -220,7 +221,7 @@ def test_prefix_nowhere(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A prefix in a directory that does not exist is refused in one line."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"Directory \S+ does not exist\."):
+    with pytest.raises(UsageError, match=r"directory \S+ does not exist|an empty path"):
         prefix.resolve(given, "T")
 
 
@@ -400,3 +401,21 @@ def test_failures_count_if_asked(failed: int, per_engine: int) -> None:
         assert verdict.judge(How.OVER, end, counts, None, where, strict, said.append) == code
     (line,) = said
     assert line.startswith("Some tasks failed with non-zero exit codes: 1 of 3")
+
+
+@pytest.mark.parametrize(("reason", "again"), [(halt.FAILURE, True), (halt.WRONG, False)])
+def test_a_stop_says_how_failures_are_run_again(reason: str, again: bool) -> None:
+    """After a failure has stopped a run, -r alone would meet it again: -R is named as well."""
+    said: list[str] = []
+    end = End(outcomes.FAILED, "why", reason)
+    counts = Counts(2, 1, 0, 0)
+    verdict.judge(How.OVER, end, counts, None, Prefix("/a/run"), False, said.append)
+    assert ("-R" in said[-1]) is again
+    assert "-r /a/run_status.txt" in said[-1]
+
+
+def test_no_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks cannot come from a stdin that is closed."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="stdin is closed"):
+        sources.is_stream("-")

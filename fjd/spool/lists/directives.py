@@ -31,7 +31,7 @@ import re
 from typing import NamedTuple, Optional
 
 KEYWORDS = (b"#DISBATCH", b"#FJD")
-HUGE = "its numbers are larger than fjd or a shell can count"
+HUGE = "holds a number that is larger than fjd or a shell can count"
 _DIRECTIVE = re.compile(rb"(#\w+) (\w+)(.*)", re.DOTALL)
 _REPEAT = re.compile(
     rb"\s+(\d+)(?:\s+start\s+(\d+))?(?:\s+step\s+(\d+))?(?: (.+))?\s*", re.DOTALL | re.IGNORECASE
@@ -116,7 +116,7 @@ def _repeat(rest: bytes) -> Directive:
         )
     count, start, step = _count(found[1]), _count(found[2] or b"0"), _count(found[3] or b"1")
     if start + step * count >= 1 << 63:
-        raise Malformed(HUGE)
+        raise Malformed("write a smaller one", HUGE)
     return Directive("REPEAT", text, count, start, step)
 
 
@@ -144,5 +144,5 @@ def _own(word: str, rest: bytes) -> Directive:
 def _count(digits: bytes) -> int:
     digits = digits.lstrip(b"0") or b"0"
     if len(digits) > 18:
-        raise Malformed(HUGE)
+        raise Malformed("write a smaller one", HUGE)
     return int(digits)

@@ -232,7 +232,7 @@ class Reader:
     def _repeat(self, said: Directive) -> Optional[Task]:
         self._begun = True
         if self.number + said.amount > ENGINE_BASE:
-            raise Malformed(HUGE)
+            raise Malformed("write a smaller one", HUGE)
         command = self._dress(said.text)
         self._series = (self.number, said.start, said.step, self._where(), command)
         self._until = self.number + said.amount
