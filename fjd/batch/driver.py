@@ -200,7 +200,8 @@ class Driver:
         """Say how it went and return the exit code."""
         if counts.tasks and seconds:
             failed = f", {counts.failed} failed" if counts.failed else ""
-            self.say(f"{counts.tasks} tasks{failed}, {duration(seconds)}; {self.prefix.status}")
+            noun = "task" if counts.tasks == 1 else "tasks"
+            self.say(f"{counts.tasks} {noun}{failed}, {duration(seconds)}; {self.prefix.status}")
         return verdict.judge(
             how, end, counts, trouble, self.prefix, self.options.exit_code, self.say
         )

@@ -88,7 +88,7 @@ class Absence:
         if not any(result.token.key == key for result in cabinet.results(True)):
             n, code = self._folder.covered.count, outcomes.CANCELLED
             record = afterwards.record(
-                mark._replace(n=n, end=code), "", self._folder.tally.bad, "its file was removed"
+                mark._replace(n=n, end=code), "", self._folder.tally, "its file was removed"
             )
             self._office.note(record)
 

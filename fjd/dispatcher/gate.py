@@ -61,7 +61,8 @@ class Gate:
         for count, barrier in enumerate(barriers):
             failed = self._folder.tally.failures(before, barrier.number) if barrier.check else 0
             if failed:
-                what = f"barrier check: {failed} tasks failed before line {barrier.line}"
+                noun = "task" if failed == 1 else "tasks"
+                what = f"barrier check: {failed} {noun} failed before line {barrier.line}"
                 return barriers[:count], Halt(what, outcomes.FAILED, reason=halt.FAILURE)
             before = barrier.number + 1
         return barriers, None

@@ -201,7 +201,7 @@ class Work(Handout):
         self.close()
         me = self._office.me
         ledger = Ledger(self.shelf.project, me)
-        ledger.write(afterwards.record(mark, me, self.folder.tally.bad, why.cause, why.reason))
+        ledger.write(afterwards.record(mark, me, self.folder.tally, why.cause, why.reason))
         ledger.close()
         self.ended = afterwards.commit(self.shelf, mark, seen, me) or self.ended
 

@@ -344,7 +344,7 @@ def test_used_up_while_waiting(env: FjdEnv) -> None:
     ("words", "lines", "says"),
     [
         (["-f"], ("false", HOLD), "--fail-fast"),
-        ([], ("false", "#DISBATCH BARRIER CHECK", "touch ran"), "barrier check: 1 tasks failed"),
+        ([], ("false", "#DISBATCH BARRIER CHECK", "touch ran"), "barrier check: 1 task failed"),
     ],
 )
 def test_stopped_in_a_project(

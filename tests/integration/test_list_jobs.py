@@ -41,17 +41,18 @@ def test_rejected(env: FjdEnv) -> None:
 def test_retry(env: FjdEnv) -> None:
     """What failed of it is run again, and only that; its status file then tells of all."""
     worker = env.worker()
-    env.put(TASKS, "echo >> one\ntest -e two\necho >> three\n")
+    env.put(TASKS, "echo >> one\ntest -e two\n#FJD BARRIER\necho >> three\n")
     env.dispatch()
     assert env.outcomes() == {TASKS: "x1"}
-    assert rows(env) == {0: (" ", 0), 1: (" ", 1), 2: (" ", 0)}
+    assert rows(env) == {0: (" ", 0), 1: (" ", 1), 2: ("B", 0), 3: (" ", 0)}
+    assert "1 of 3 tasks did not end well" in env.run("fjd", "log", TASKS).err
     (env.cwd / "two").touch()
     assert env.run("fjd", "retry", TASKS).code == 0
     assert worker.fired()
     env.worker()
     env.dispatch()
     assert env.outcomes() == {TASKS: "ok"}
-    assert rows(env) == {0: ("S", 0), 1: (" ", 0), 2: ("S", 0)}
+    assert rows(env) == {0: ("S", 0), 1: (" ", 0), 2: ("B", 0), 3: ("S", 0)}
     assert [(env.cwd / name).read_text() for name in ("one", "three")] == ["\n", "\n"]
     assert not list(Path(env.project.failed).rglob("*.txt"))
 

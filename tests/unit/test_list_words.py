@@ -177,7 +177,7 @@ def test_check(ground: Ground, project: Project, anew: bool) -> None:
         worker.work()
     assert [number for number, _ in worker.begun] == [0, 2, 5, 6]
     assert ground.outcome() == "x1"
-    assert ground.cause() == "barrier check: 1 tasks failed before line 8"
+    assert ground.cause() == "barrier check: 1 task failed before line 8"
     assert ground.reason() == halt.FAILURE
     assert ground.codes() == {0: 1, 1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 0}
 

@@ -14,6 +14,7 @@ from fjd.spool.lists import ends
 from fjd.spool.lists.covered import NOTHING, PROGRESS, Covered
 from fjd.spool.lists.names import BACK, DEAD, END, GONE, LOST, OFF, TORN, Kept, Mark, Piece
 from fjd.spool.lists.shelf import Look, Shelf
+from fjd.spool.lists.tally import Tally
 from fjd.spool.names import Result, Token, is_pod
 from fjd.spool.pods import CRASH_LIMIT
 from fjd.spool.records import Record
@@ -93,15 +94,16 @@ def close(shelf: Shelf, mark: Mark, code: str) -> Optional[Mark]:
     return new if files.move(shelf.place(mark), shelf.place(new)) else None
 
 
-def record(mark: Mark, who: str, bad: int, cause: str = "", reason: str = "") -> Record:
+def record(mark: Mark, who: str, tally: Tally, cause: str = "", reason: str = "") -> Record:
     """Return the record of the end of a whole list; ``task`` is null, ``reason`` as in halt.py."""
     outcome = outcomes.outcome(mark.end)
-    if bad and not cause:
-        cause = f"{bad} of {mark.n} tasks did not end well"
+    tasks = tally.tasks or mark.n  # the barriers have numbers, but are no tasks
+    if tally.bad and not cause:
+        cause = f"{tally.bad} of {tasks} tasks did not end well"
     return {
         **loss_record(mark.token, who, cause),
         "task": None,
-        "tasks": mark.n,
+        "tasks": tasks,
         "outcome": outcome,
         "reason": reason,
         "exit": {outcomes.OK: 0, outcomes.FAILED: 1}.get(outcome),
