@@ -531,7 +531,8 @@ def test_guardians_killed_by_a_job(env: FjdEnv) -> None:
     for worker in env.workers(6):
         worker.killed = worker.asked = True
     env.serve()
-    env.job("killer", "read -r _ _ _ guardian _ </proc/$PPID/stat; kill -9 $guardian; sleep 1000; :")
+    find = "read -r _ _ _ guardian _ </proc/$PPID/stat"
+    env.job("killer", f"{find}; kill -9 $guardian; sleep 1000; :")
     found = env.wait_for("killer")["killer"]
     assert found.token is not None
     assert (found.code, found.token.attempt, found.token.crashes) == ("lost", 5, 4)
