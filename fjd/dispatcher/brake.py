@@ -35,10 +35,10 @@ class Brake:
         """See whether somebody has stopped the list; return its token as it is now."""
         if not mark.end and halt.HALT not in seen.others:
             return mark
-        first = self.why is None
+        before = self.why
         why = self.why = halt.read(self._shelf)
         stopped = mark if mark.end else self._shelf.stop(mark)
-        if first or recount:
+        if why != before or recount:  # the last word counts: what runs may have to end now
             self._call_off(why)
         return stopped
 

@@ -242,3 +242,21 @@ def test_given_back_and_over(project: Project, clock: Clock) -> None:
     while ward.turn():
         pass
     assert ward.lists.in_hand == 0
+
+
+def test_stopped_and_then_at_once(project: Project, clock: Clock) -> None:
+    """Whoever first lets what runs finish, and then does not, is obeyed at the next look."""
+    ward = Ward(project, clock, 12)
+    ward.turn()
+    (key,) = shelf.keys(project)
+    place = Shelf(project, key)
+    for player in (ward.sick, ward.well):
+        assert place.accept(player.id, player.pod[0].piece)
+    halt.publish(place, Halt("interrupted"))
+    for _ in range(5):
+        assert ward.turn()
+    assert len(ward.sick.pod) == len(ward.well.pod) == 1
+    halt.publish(place, Halt("interrupted", now=True))
+    for _ in range(5):
+        ward.turn()
+    assert ward.sick.pod == ward.well.pod == []
