@@ -123,6 +123,8 @@ class Load(Run):
         names = ("key", "task", "attempt", "worker")
         ends = Counter(tuple(record[name] for name in names) for record in self.records())
         for path in self.spool.glob("done/*/*"):
+            if path.name.endswith(".status.txt"):
+                continue
             token, worker, _ = path.name.rsplit(",", 2)
             key, _, attempt = token.split(",")[:3]
             if not key.startswith("x.tasks"):

@@ -58,8 +58,9 @@ class Run:
         return [record for record in found if record["event"] == "end"]
 
     def filed(self, place: str = "done") -> list[str]:
-        """Return the job names in done/ or failed/."""
-        return sorted(path.name.split(".")[0] for path in self.spool.glob(f"{place}/*/*"))
+        """Return the job names in done/ or failed/; the rows of a list are no job."""
+        names = (path.name for path in self.spool.glob(f"{place}/*/*"))
+        return sorted(name.split(".")[0] for name in names if not name.endswith(".status.txt"))
 
     def running(self, node: str) -> bool:
         """Tell whether a worker of that host has accepted something."""
