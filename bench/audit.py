@@ -21,7 +21,7 @@ _BAD = r"x\d+|sig\d+|timeout|lost|cancelled"
 TOKENS = {
     "jobqueue": r"(?P<job>[^,]+)|" + _TOKEN.replace("job>", "job2>"),
     "requeue": rf"{_TOKEN}(,r[1-9]\d*)?",
-    f"jobpods/{_WORKER}": rf"{_TOKEN}(,run)?",
+    f"jobpods/{_WORKER}": rf"{_TOKEN}(,run|,dead|,gone)?",
     "results": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok|{_BAD})",
     r"done/\d{3}": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok)",
     r"failed/\d{3}": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>{_BAD})",

@@ -16,7 +16,8 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
               requeue/T,r<random>         (on its way back)  dispatcher: assign
     assigned  jobpods/<worker>/T                             worker: accept; dispatcher: reassign
     running   jobpods/<worker>/T,run                         worker: commit, give back
-                                                             dispatcher: bury
+                                                             who buries: take
+    taken     jobpods/<worker>/T,<why>    (dead, gone)       who buries: judge
     ended     results/T,<worker>,<outcome>                   dispatcher: file (or requeue: retries)
     filed     done/<shard>/T,<worker>,ok                     nobody
               failed/<shard>/T,<worker>,<outcome>            user: retry -> requeue/T
@@ -75,11 +76,16 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
     beat       worker       rename W,n -> W,n+1; between workerqueue/ and workers/ to say idle or
                             busy. Only the worker renames its entry.
     bury       dispatcher   1. unlink the entry: from here on the worker cannot beat; 2. every
-               recruiter    token: committed by its record, or requeued (T,run: next attempt, one
-                            more crash; the fifth crash files it as lost); a piece goes back to
-                            its list; 3. rmdir jobpods/W.
+               recruiter    token: assigned ones are requeued; T,run is taken; a piece is taken or
+                            goes back to its list; 3. rmdir jobpods/W.
                             Crash between: a pod without an entry; the next dispatcher goes on
                             with step 2 after a lease.
+    take       who buries   rename T,run -> T,dead or T,gone. From here on its worker can end
+                            nothing, so that what is judged is not overtaken.
+    judge      who buries   (after take) read the records: what had ended is committed in the dead
+                            worker's name; else record the loss unless somebody has, and requeue
+                            as the next attempt (dead: one more crash; the fifth crash ends it
+                            as lost). A record that comes later is late.
     dismiss    anybody      publish jobpods/W/dismissed: W leaves when the task that runs has ended,
                             and gives back the rest (dismissed,now: as if it was fired). The word
                             goes with the pod; who says it too late finds no pod.

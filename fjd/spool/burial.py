@@ -13,7 +13,7 @@ from typing import Callable, Optional
 from fjd.spool import outcomes, pods, records
 from fjd.spool.crew import Sighting, unlist
 from fjd.spool.lists import taking
-from fjd.spool.names import Token, is_pod
+from fjd.spool.names import DEAD, GONE, Token, is_pod
 from fjd.spool.project import Project
 
 Note = Callable[[records.Record], None]
@@ -57,7 +57,7 @@ def bury(
     back = 0
     while True:
         for held in pods.contents(project, worker, nudge=True) or ():
-            back += _release(project, worker, held, cause, note, crashed)
+            back += _release(project, worker, held, cause, note, DEAD if crashed else GONE)
         back += taking.take_all(project, worker, crashed)
         if pods.remove_pod(project, worker):
             break
@@ -66,21 +66,26 @@ def bury(
 
 
 def _release(
-    project: Project, worker: str, held: pods.Held, cause: str, note: Note, crashed: bool
+    project: Project, worker: str, held: pods.Held, cause: str, note: Note, why: str
 ) -> int:
     token = held.token
     if not held.accepted:
         return pods.requeue(project, worker, held, token)
+    # First it is taken: a worker that is not dead after all would end it while we judge, and there
+    # would be its record beside ours.
+    taken = held if held.why else pods.take(project, worker, held, why)
+    if taken is None:
+        return 0  # RACE: it has just ended
     ended = records.find(project, worker, token.key, token.attempt)
     if ended is not None and not ended.get("returned"):
         code = outcomes.code(ended["outcome"], ended.get("exit") or ended.get("signal") or 0)
-        pods.commit(project, worker, token, code)  # it had finished; only the rename was missing
+        pods.end(project, worker, taken, code)  # it had finished; only the rename was missing
         return 0
     if ended is None and not _noted(project, token, worker):
         note(loss_record(token, worker, cause))
-    if not crashed or ended is not None:  # it had stopped the task itself, to give it back
-        return pods.requeue(project, worker, held, pods.after_return(token))
-    pods.crash(project, worker, held)
+    if taken.why != DEAD or ended is not None:  # it had stopped the task itself, to give it back
+        return pods.requeue(project, worker, taken, pods.after_return(token))
+    pods.crash(project, worker, taken)
     return not pods.is_last(token)
 
 

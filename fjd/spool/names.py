@@ -7,6 +7,7 @@
     token     <key>,s<serial>,a<attempt>[,c<crashes>][,f<failures>]
               and in requeue/ ,r<random>          by whoever put it there
     accepted  <token>,run
+    taken     <token>,<why>                       why: dead gone
     result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
                                                   cancelled
     status    <result>.status.txt                 beside a list that has ended
@@ -34,6 +35,7 @@ _TAIL = 12  # 60 random bits: a million jobs of one name meet once in two millio
 _UNFINISHED = ("~", ".tmp", ".swp", ".part")
 
 RUN = ",run"
+DEAD, GONE = "dead", "gone"  # why an attempt was taken from its worker: it died, or was silent
 WHY = ".why"
 STATUS = ".status.txt"  # behind the name of a list that has ended: one row per task
 LIST = ".tasks"  # what the name of a job ends in that is a list

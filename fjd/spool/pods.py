@@ -1,6 +1,7 @@
 """Pods: what a worker is to run, and the renames by which a job changes hands.
 
-The worker's side (``Pod``): accept, commit, give back. The dispatcher's side: assign, withdraw.
+The worker's side (``Pod``): accept, commit, give back. The dispatcher's side: assign, withdraw;
+that of whoever buries the worker: take, end, crash.
 Every verb answers True (it happened through us) or False (somebody else was first).
 """
 
@@ -11,29 +12,42 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from fjd.spool import outcomes
-from fjd.spool.names import RUN, Result, Token
+from fjd.spool.names import DEAD, GONE, RUN, Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
 
 CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 
+_WHYS = (DEAD, GONE)
 DISMISSED, DISMISSED_NOW = "dismissed", "dismissed,now"  # in a pod: its worker is to leave
 
 
 class Held(NamedTuple):
-    """A token in a pod: its name's meaning, and whether the worker has accepted it."""
+    """A token in a pod, as its name says.
+
+    Attributes:
+        accepted: whether the worker has begun with it.
+        why: why it was taken from its worker, DEAD or GONE; "" as long as it was not.
+    """
 
     token: Token
     accepted: bool
+    why: str = ""
 
     def __str__(self) -> str:
+        if self.why:
+            return f"{self.token},{self.why}"
         return f"{self.token}{RUN if self.accepted else ''}"
 
 
 def parse(name: str) -> Optional[Held]:
     """Read the name of a file in a pod; None if it is not an assignment."""
+    rest, _, last = name.rpartition(",")
+    if last in _WHYS:
+        token = Token.parse(rest)
+        return Held(token, True, last) if token else None
     accepted = name.endswith(RUN)
-    token = Token.parse(name[: -len(RUN)] if accepted else name)
+    token = Token.parse(rest if accepted else name)
     return Held(token, accepted) if token else None
 
 
@@ -65,15 +79,29 @@ def reassign(project: Project, old: Token, worker: str, new: Token, to: str) -> 
 
 
 def requeue(project: Project, worker: str, held: Held, token: Token) -> bool:
-    """Assigned or running -> queued, under the name of ``token``."""
+    """Assigned, running or taken -> queued, under the name of ``token``."""
     source = f"{project.pod(worker)}/{held}"
     return files.move(source, f"{project.requeue}/{token.on_its_way_back()}")
 
 
 def commit(project: Project, worker: str, token: Token, outcome: str) -> bool:
     """Running -> ended, with the outcome's code in the name. False: the attempt is late."""
-    source = f"{project.pod(worker)}/{token}{RUN}"
-    return files.move(source, f"{project.results}/{Result(token, worker, outcome)}")
+    return end(project, worker, Held(token, accepted=True), outcome)
+
+
+def end(project: Project, worker: str, held: Held, outcome: str) -> bool:
+    """Running or taken -> ended, with the outcome's code in the name."""
+    source = f"{project.pod(worker)}/{held}"
+    return files.move(source, f"{project.results}/{Result(held.token, worker, outcome)}")
+
+
+def take(project: Project, worker: str, held: Held, why: str) -> Optional[Held]:
+    """Running -> taken: its worker can end it no more. None: it has just ended.
+
+    Of two who bury the same worker both may have taken it; only one can move it on.
+    """
+    pod, taken = project.pod(worker), held._replace(why=why)
+    return taken if files.move(f"{pod}/{held}", f"{pod}/{taken}") else None
 
 
 def dismiss(project: Project, worker: str, now: bool = False) -> bool:
@@ -110,10 +138,10 @@ def is_last(token: Token) -> bool:
 
 
 def crash(project: Project, worker: str, held: Held) -> bool:
-    """Running -> queued with one more crash, or, at the limit, ended as lost."""
+    """Running or taken -> queued with one more crash, or, at the limit, ended as lost."""
     token = held.token
     if is_last(token):
-        return commit(project, worker, token, outcomes.LOST)
+        return end(project, worker, held, outcomes.LOST)
     return requeue(project, worker, held, after_crash(token))
 
 
@@ -145,7 +173,7 @@ class Pod:
 
                 self.others = in_order(self.others)
             self.dismissed = dismissal(self.others)
-        return held
+        return [item for item in held if not item.why]  # whoever buries us has taken the others
 
     def accept(self, token: Token) -> bool:
         """Assigned -> running. False: the dispatcher took it back."""
@@ -178,8 +206,11 @@ class Pod:
             crashed: what we ran took our guardian down, and us with it.
         """
         while True:
-            for held in contents(self.project, self.worker) or ():
-                self.give_back(held)
+            held = contents(self.project, self.worker) or []
+            if any(item.why for item in held):
+                return  # whoever buries us takes the pod down
+            for item in held:
+                self.give_back(item)
             if remove_pod(self.project, self.worker):
                 return
             from fjd.spool.lists import taking  # few workers end with a piece in hand

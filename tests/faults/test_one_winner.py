@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import pytest
 
-from fjd.spool import burial, contexts, crew, filing, lease, names, pods, submission
+from fjd.spool import burial, contexts, crew, filing, lease, names, pods, records, submission
 from fjd.spool.crew import Card, Post, Sighting
 from fjd.spool.filing import Cabinet
 from fjd.spool.lease import Lease
@@ -155,7 +155,10 @@ def test_reassign_and_accept(ground: Ground) -> None:
 
 
 def test_commit_and_bury(ground: Ground) -> None:
-    """A worker commits while others give up on it: one place, and the commit says which."""
+    """A worker commits while others give up on it: one place, and the commit says which.
+
+    What its commit has won nobody records as lost.
+    """
     owner, project = ground.workers[0], ground.project
     ends = set()
 
@@ -166,12 +169,17 @@ def test_commit_and_bury(ground: Ground) -> None:
     def act(number: int) -> bool:
         if number < 4:  # its own commit, and others that end otherwise
             return pods.commit(project, owner, TOKEN, f"x{number}")
-        burial.bury(project, owner, None, "it died", lambda record: None, crashed=True)
+        ledger = records.Ledger(project, f"dispatcher-{number:08x}")
+        burial.bury(project, owner, None, "it died", ledger.write, crashed=True)
         return False
 
     def judge(won: list[bool]) -> None:
         (path,) = ground.tokens()
         assert sum(won) == path.startswith(project.results)
+        losses = sum(len(list(records.of_worker(project, who))) for who in records.writers(project))
+        assert bool(losses) is not any(won)
+        for who in records.writers(project):
+            os.unlink(project.record_file(who))
         ends.add(os.path.dirname(path))
 
     ground.run(prepare, act, judge)

@@ -223,7 +223,7 @@ def test_everything_at_once(worker: FakeWorker, project: Project, notes: list[Re
     )
 
 
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(10))
 def test_burier_dies(
     worker: FakeWorker,
     project: Project,
@@ -266,6 +266,51 @@ def test_burier_dies(
             f"requeue/{waiting}",
         ]
     )
+
+
+def test_it_ends_while_it_is_buried(
+    worker: FakeWorker, project: Project, notes: list[Record]
+) -> None:
+    """A worker that was only silent ends its task in the middle of its burial: it is late."""
+    token = give(worker, accept=True)
+    won: list[bool] = []
+
+    def note(record: Record) -> None:
+        notes.append(record)
+        worker.record(token)
+        won.append(worker.pod.commit(token, "ok"))
+
+    assert burial.bury(project, worker.id, worker.sighting, "it is silent", note, False) == 1
+    assert won == [False]
+    assert left(project) == [f"requeue/{token._replace(attempt=2)}"]
+    assert len(notes) == 1
+
+
+def test_it_leaves_while_it_is_buried(
+    worker: FakeWorker, project: Project, notes: list[Record]
+) -> None:
+    """A worker that is fired in the middle of its burial does not touch what was taken from it."""
+    token = give(worker, accept=True)
+
+    def note(record: Record) -> None:
+        notes.append(record)
+        assert worker.pod.look() == []
+        worker.pod.take_down()
+
+    assert burial.bury(project, worker.id, worker.sighting, "it is silent", note, True) == 1
+    assert left(project) == [f"requeue/{pods.after_crash(token)}"]
+
+
+@pytest.mark.parametrize("why", ["dead", "gone"])
+def test_taken_and_not_judged(
+    worker: FakeWorker, project: Project, notes: list[Record], why: str
+) -> None:
+    """Whoever finds what somebody else took judges it as that one meant it."""
+    token = give(worker, accept=True)
+    (held,) = pods.contents(project, worker.id) or ()
+    assert pods.take(project, worker.id, held, why) == held._replace(why=why)
+    assert bury(worker, notes, crashed=why != "dead") == 1
+    assert left(project) == [f"requeue/{token._replace(attempt=2, crashes=int(why == 'dead'))}"]
 
 
 def test_pod_without_an_entry(worker: FakeWorker, project: Project, notes: list[Record]) -> None:

@@ -69,6 +69,7 @@ def test_token_round_trip(token: Token) -> None:
     assert Token.parse(str(token)) == token
     assert pods.parse(f"{token}") == pods.Held(token, accepted=False)
     assert pods.parse(f"{token},run") == pods.Held(token, accepted=True)
+    assert pods.parse(f"{token},dead") == pods.Held(token, accepted=True, why="dead")
     assert Token.parse(f"{token},run") is None
 
 

@@ -18,11 +18,13 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
+from fjd.spool.names import DEAD as DEAD
+from fjd.spool.names import GONE as GONE
 from fjd.spool.names import RUN, Token, is_number, is_pod
 
 NEW = ",new"
 STOP = "stop"
-END, BACK, TORN, GONE, DEAD, LOST, OFF = "end", "back", "torn", "gone", "dead", "lost", "off"
+END, BACK, TORN, LOST, OFF = "end", "back", "torn", "lost", "off"
 WHY = frozenset((END, BACK, TORN, GONE, DEAD, LOST, OFF))
 SKIPPED, PASSED = "skip", "pass"  # in a progress file: done by an earlier run; a barrier
 NOBODY = "-"  # the worker of what was never run
