@@ -113,15 +113,7 @@ class Assigner:
 
     def _open(self, waiting: Waiting, now: float) -> bool:
         """Queued -> open, for a list of tasks; it is looked through before anything is run."""
-        try:
-            if waiting.wrong:
-                raise JobFileError(waiting.wrong, where=waiting.name, remedy="put a list there")
-            submission.check(waiting.path, waiting.name)
-        except FileNotFoundError:
-            return False  # RACE: removed; the next look at the queue tells
-        except JobFileError as error:
-            if not self._inbox.not_yet(waiting, now):
-                self._reject(waiting, error)
+        if not self._acceptable(waiting, now, "a list", submission.check):
             return False
         token = waiting.fresh_token()
         if token.attempt > 1:  # its records would be taken for those of its tasks now
@@ -134,7 +126,8 @@ class Assigner:
     def _assign(self, waiting: Waiting, member: Member, now: float) -> bool:
         if is_list(waiting.name):
             return self._open(waiting, now)
-        if not self._acceptable(waiting, now):
+        fresh = waiting.token is None
+        if fresh and not self._acceptable(waiting, now, "a regular job file", jobfile.read):
             return False
         token = self._next_token(self._hosts.pardon(waiting.fresh_token()))
         try:
@@ -148,17 +141,15 @@ class Assigner:
             member.give(token, now)
         return won  # RACE: not ours any more; the next look at the queue tells why
 
-    def _acceptable(self, waiting: Waiting, now: float) -> bool:
+    def _acceptable(
+        self, waiting: Waiting, now: float, wanted: str, check: Callable[[str, str], object]
+    ) -> bool:
         """Look into a new file before it is handed out; reject what cannot be run."""
-        if waiting.token is not None:
-            return True
         try:
             if waiting.wrong:
-                raise JobFileError(
-                    waiting.wrong, where=waiting.name, remedy="put a regular job file there"
-                )
-            data, mode = jobfile.read_bytes(waiting.path)
-            jobfile.parse(data, mode, waiting.name)
+                remedy = f"put {wanted} there"
+                raise JobFileError(waiting.wrong, where=waiting.name, remedy=remedy)
+            check(waiting.path, waiting.name)
         except FileNotFoundError:
             return False  # RACE: removed; the next look at the queue tells
         except JobFileError as error:

@@ -85,8 +85,8 @@ class Filer:
         """Tell whether the job may be tried again."""
         allowed = self._allowed
         try:
-            data, mode = jobfile.read_bytes(self._cabinet.path(result))
-            allowed = max(allowed, jobfile.parse(data, mode, result.token.job).retries)
+            job = jobfile.read(self._cabinet.path(result), result.token.job)
+            allowed = max(allowed, job.retries)
         except (JobFileError, FileNotFoundError):
             return False  # what cannot be read will not do better next time
         return result.token.failures < allowed

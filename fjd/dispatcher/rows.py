@@ -222,16 +222,4 @@ def _described(record: Record, task: Task) -> Record:
 
 def _write(path: str, rows: Iterable[bytes]) -> None:
     files.remove(path)
-    files.create(path, b"")
-    target = files.Appender(path)
-    try:
-        heap: list[bytes] = []
-        for row in rows:
-            heap.append(row)
-            if len(heap) >= 1000:
-                target.append(b"".join(heap))
-                heap.clear()
-        target.append(b"".join(heap))
-        target.sync()
-    finally:
-        target.close()
+    files.write_rows(path, rows)

@@ -8,18 +8,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Mapping
 
 from fjd.errors import ConfigError
 from fjd.launchers import firing, slurm
 from fjd.launchers.hiring import tail
 from fjd.launchers.slurm import Step
-from fjd.recruiter.away import Say
 from fjd.recruiter.contexts import ContextHiring
 from fjd.spool import contexts
-from fjd.spool.contexts import Context, Engine
-from fjd.spool.project import Project
+from fjd.spool.contexts import Engine
 from fjd.system import shares
 
 COME_UP = 60.0  # s until the workers of a step must have announced themselves
@@ -32,28 +29,17 @@ _LOOK = 0.1
 class StepHiring(ContextHiring):
     """As ContextHiring, by srun; the hosts of the context are nodes of our allocation."""
 
-    def __init__(
-        self,
-        project: Project,
-        context: Context,
-        out: Say,
-        talk: Say,
-        *,
-        cwd: str,
-        resources: Sequence[str] = (),
-        nice: Optional[int] = None,
-    ) -> None:
-        super().__init__(project, context, out, talk, cwd=cwd, resources=resources, nice=nice)
-        self._steps: dict[int, subprocess.Popen[bytes]] = {}
+    _steps: Mapping[int, subprocess.Popen[bytes]] = {}  # of each engine, by rank
 
     def _start(self) -> dict[int, str]:
         why = slurm.missing()
         if why:
             raise ConfigError(why, remedy="run it where Slurm is, or name hosts with -s")
+        self._steps = started = dict[int, subprocess.Popen[bytes]]()
         for engine in self.context.engines:
             step = Step(engine.host, engine.slots, self._place(engine.rank), sys.executable,
                         self._cwd, self._nice)  # fmt: skip
-            self._steps[engine.rank] = slurm.start(self.project, step)
+            started[engine.rank] = slurm.start(self.project, step)
         return self._wait()
 
     def _wait(self) -> dict[int, str]:

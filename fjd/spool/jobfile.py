@@ -83,6 +83,11 @@ def read_bytes(path: Union[str, os.PathLike[str]]) -> tuple[bytes, int]:
     return data, stat.S_IMODE(status.st_mode)
 
 
+def read(path: str, name: str) -> Job:
+    """Return what a job file says; errors as ``read_bytes`` and ``parse`` have them."""
+    return parse(*read_bytes(path), name)
+
+
 def parse(data: bytes, mode: int, name: str) -> Job:
     """Return what the file called `name` says; JobFileError tells what is wrong with it."""
     if name.endswith(".tasks"):

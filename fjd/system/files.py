@@ -20,11 +20,14 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Iterable
+from itertools import islice
 from typing import Optional, Union
 
 from fjd.errors import FjdError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_CHUNK = 1000  # rows that are written at once
 _HINTS = frozenset(
     {
         errno.ENOENT,
@@ -262,3 +265,15 @@ class Appender:
     def close(self) -> None:
         """Close the file; appending is over."""
         os.close(self.fd)
+
+
+def write_rows(path: str, rows: Iterable[bytes]) -> None:
+    """Create a file of so many rows, in constant memory, and sync it."""
+    create(path, b"")
+    target, left = Appender(path), iter(rows)
+    try:
+        while chunk := b"".join(islice(left, _CHUNK)):
+            target.append(chunk)
+        target.sync()
+    finally:
+        target.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fjd.errors import UsageError
@@ -23,8 +24,6 @@ from fjd.spool.names import STATUS as BESIDE
 from fjd.spool.names import Token, new_key
 from fjd.spool.project import Project
 from fjd.system import files
-
-_CHUNK = 1000  # rows that are written at once
 
 
 class Done(NamedTuple):
@@ -77,21 +76,14 @@ def _prepare(project: Project, shelf: Shelf, status: str) -> None:
 def _carry_over(old: str, new: str) -> Covered:
     """Copy the rows of what ended well, as of tasks that are skipped; return which these are."""
     well = Covered()
-    files.create(new, b"")
-    target = files.Appender(new)
-    try:
-        heap: list[bytes] = []
-        with open(old, "rb") as rows:
-            for line in rows:
-                found = statusfile.brief(line)
-                good = found and found[0] in (" ", "S") and not found[2]
-                if found and good and well.add(found[1], found[1] + 1):
-                    heap.append(line[:3] + b"S" + line[4:])
-                if len(heap) >= _CHUNK:
-                    target.append(b"".join(heap))
-                    heap.clear()
-        target.append(b"".join(heap))
-        target.sync()
-    finally:
-        target.close()
+    with open(old, "rb") as rows:
+        files.write_rows(new, _skipped(rows, well))
     return well
+
+
+def _skipped(rows: Iterable[bytes], well: Covered) -> Iterator[bytes]:
+    for line in rows:
+        found = statusfile.brief(line)
+        good = found and found[0] in (" ", "S") and not found[2]
+        if found and good and well.add(found[1], found[1] + 1):
+            yield line[:3] + b"S" + line[4:]
