@@ -26,7 +26,7 @@ from fjd.batch.serving import How
 from fjd.batch.sources import collected, is_stream
 from fjd.errors import FjdError
 from fjd.launchers.base import command
-from fjd.spool import outcomes, runs
+from fjd.spool import runs
 from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
@@ -80,13 +80,11 @@ class Driver:
         done = self._status_file(path)
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
-            counts = ending.count(self.prefix.status)
-            return self._verdict(How.OVER, End(outcomes.OK), counts, None, 0.0)
         wanted = self._terms(services)
         if stream:
             work = listing.growing(project, path, wanted, services.source)
         else:
-            work = listing.whole(project, path, wanted, done.skipped, done.number)
+            work = listing.whole(project, path, wanted, done)
         return self._work_off(project, home, work, plan, services)
 
     # -- before ---------------------------------------------------------------------------------
@@ -153,9 +151,13 @@ class Driver:
     ) -> int:
         options, card = self.options, self._card(project, work)
         dbutil.write(self.prefix, card, command(sys.executable, "fjd.scripts.fjd_batch", []))
-        if plan is None:
+        crew = None
+        if not work.left:
+            self.log.write("nobody is hired: there are only barriers to pass")
+        elif plan:
+            crew = Crew(project, card, plan, options.context, self.say)
+        else:
             print(f"Run this script to add compute contexts:\n   {self.prefix.script}", flush=True)
-        crew = Crew(project, card, plan, options.context, self.say) if plan else None
         hear = services.hear if services.listening else None
         key, status = work.shelf.key, self.prefix.status
         follower = Follower(project, key, self.display, work.done, status, hear)
@@ -198,7 +200,7 @@ class Driver:
         seconds: float,
     ) -> int:
         """Say how it went and return the exit code."""
-        if counts.tasks and seconds:
+        if counts.tasks > counts.skipped:
             failed = f", {counts.failed} failed" if counts.failed else ""
             noun = "task" if counts.tasks == 1 else "tasks"
             self.say(f"{counts.tasks} {noun}{failed}, {duration(seconds)}; {self.prefix.status}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from fjd.batch.feeding import Feeder
-from fjd.batch.resume import Parts
+from fjd.batch.resuming import Done
 from fjd.batch.tasksource import TaskSource
 from fjd.errors import ConfigError, UsageError
 from fjd.spool.lists import grammar, shelf, submission, terms
@@ -21,12 +21,13 @@ class Listing(NamedTuple):
     """A list that was submitted.
 
     Attributes:
-        done: how many of its tasks an earlier run has done.
+        done: how many of its tasks an earlier run has done; ``left``: whether others are to be run.
         feeder: what still brings tasks; None for a file.
     """
 
     shelf: Shelf
     done: int
+    left: bool
     feeder: Optional[Feeder]
 
 
@@ -46,10 +47,11 @@ def check(path: str) -> bool:
         raise UsageError(f"the task file cannot be read: {error.strerror}", where=path) from None
 
 
-def whole(project: Project, path: str, wanted: Terms, skipped: Parts, done: int) -> Listing:
-    """Submit a file, of which a part may be done already."""
-    wanted = wanted._replace(resumed=bool(skipped))
-    return Listing(submission.submit(project, wanted.name, path, wanted, skipped), done, None)
+def whole(project: Project, path: str, wanted: Terms, done: Done) -> Listing:
+    """Submit a file, of which a part, or all, may be done already."""
+    wanted = wanted._replace(resumed=bool(done.skipped))
+    shelf = submission.submit(project, wanted.name, path, wanted, done.skipped)
+    return Listing(shelf, done.number, done.left > 0, None)
 
 
 def growing(
@@ -58,7 +60,7 @@ def growing(
     """Submit a list that a stream, or a program, still adds to."""
     wanted = wanted._replace(writer=Identity.of(os.getpid()))
     target = submission.Growing(project, wanted.name, wanted)
-    return Listing(target.shelf, 0, Feeder(path, target, source))
+    return Listing(target.shelf, 0, True, Feeder(path, target, source))
 
 
 def refuse_if_worked_off(project: Project, paths: Sequence[str]) -> None:

@@ -203,6 +203,31 @@ def test_nothing_left(env: FjdEnv) -> None:
     assert (env.cwd / "run1_status.txt.1").exists()
 
 
+def test_nothing_left_but_barriers(env: FjdEnv) -> None:
+    """The file of such a resume has all barriers, and no row of an engine: nobody was hired."""
+    tasks(env, "#FJD PERENGINE START true", "true", "#FJD BARRIER", "true", "#FJD BARRIER CHECK")
+    assert batch(env, "-p", "run1", "tasks").code == 0
+    for words in (["run2", "-r", "run1_status.txt"], ["run3", "-r", "run2_status.txt", "-S"]):
+        done = batch(env, "-p", *words, "tasks")
+        assert done.code == 0, done.err
+        assert "nothing is left to do: all 2 tasks are done" in done.err
+        assert done.out == ""
+        kinds = [(row.kind, row.number) for row in rows(env, words[0])]
+        assert kinds == [("S", 0), ("S", 2), ("B", 1), ("C", 3)]
+        assert not list(env.cwd.glob(f"{words[0]}*.context.log"))
+
+
+def test_nothing_left_behind_a_check(env: FjdEnv) -> None:
+    """What failed before a CHECK at the end of the list fails the resume as it failed the run."""
+    tasks(env, "false", "true", "#FJD BARRIER CHECK")
+    assert batch(env, "-p", "run1", "tasks").code == 1
+    done = batch(env, "-p", "run2", "-r", "run1_status.txt", "tasks")
+    assert done.code == 1
+    assert "nothing is left to do" in done.err
+    assert "barrier check: 1 task failed before line 3" in done.err
+    assert codes(env, "run2") == {0: 1, 1: 0}
+
+
 def test_mismatch(env: FjdEnv) -> None:
     """Another task of the same number is refused, with the way out."""
     tasks(env, "echo 0 >> ran", "echo 1 >> ran")
