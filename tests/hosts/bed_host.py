@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Callable, Optional, Union
+from typing import IO, Any, Callable, Optional, Union
 
 INIT = Path(__file__).with_name("host_init.sh")
 SBIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -250,10 +250,9 @@ class Host:
         """Start a command, as a user, in its home, with a clean environment."""
         if not self.on:
             raise RuntimeError(f"{self.name} is switched off")
-        command = Inside(
-            [NSENTER, "-t", str(self.pid), "-m", "-u", "-i", "-n", "-p", "-T"]
-            + [*self.become(user), *argv],
-            env={**self.clean(user), **(env or {})},
+        command = self.inside(
+            [*self.become(user), *argv],
+            {**self.clean(user), **(env or {})},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -263,6 +262,11 @@ class Host:
         )
         self.commands.append(command)
         return command
+
+    def inside(self, argv: Sequence[str], env: Mapping[str, str], **how: Any) -> Inside:  # noqa: ANN401
+        """Start a command with just this environment; ``how`` is for Popen."""
+        spaces = ("-m", "-u", "-i", "-n", "-p", "-T")
+        return Inside([NSENTER, "-t", str(self.pid), *spaces, *argv], env=env, **how)
 
     def clean(self, user: str) -> dict[str, str]:
         """The environment that a command begins with."""

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from bed_host import (
     INIT,
@@ -25,7 +25,6 @@ from bed_host import (
     Host,
     HostCommandError,
     Inside,
-    Stream,
     child,
     close,
     ready_line,
@@ -228,37 +227,15 @@ class UmlHost(Host):
         """Run ip commands in this host's network."""
         self.root("ip", "-batch", "-", stdin="".join(f"{c}\n" for c in commands), check=check)
 
-    def enter(
-        self,
-        argv: Sequence[str],
-        user: str,
-        env: Optional[Mapping[str, str]] = None,
-        stdin: Stream = subprocess.DEVNULL,
-        stdout: Stream = subprocess.PIPE,
-        stderr: Stream = subprocess.PIPE,
-    ) -> Inside:
-        """Start a command, as a user, in its home, with a clean environment."""
-        if not self.on:
-            raise RuntimeError(f"{self.name} is switched off")
+    def inside(self, argv: Sequence[str], env: Mapping[str, str], **how: Any) -> Inside:  # noqa: ANN401
+        """Start a command with just this environment, over SSH."""
         self._count += 1
         words = " ".join(
             [
                 f"echo $$ >/run/bed-{self._count}; exec env -i",
-                *(shlex.quote(f"{k}={v}") for k, v in {**self.clean(user), **(env or {})}.items()),
-                *(shlex.quote(word) for word in (*self.become(user), *argv)),
+                *(shlex.quote(f"{name}={value}") for name, value in env.items()),
+                *(shlex.quote(word) for word in argv),
             ]
         )
-        command = OverSsh(
-            self,
-            self._count,
-            [*self._ssh(), self._login, "--", f"exec sh -c {shlex.quote(words)}"],
-            env={"PATH": SBIN},
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd="/",
-            text=True,
-            start_new_session=True,
-        )
-        self.commands.append(command)
-        return command
+        ssh = [*self._ssh(), self._login, "--", f"exec sh -c {shlex.quote(words)}"]
+        return OverSsh(self, self._count, ssh, env={"PATH": SBIN}, **how)
