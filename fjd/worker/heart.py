@@ -73,15 +73,18 @@ class Heart(threading.Thread):
             self.timings = self._holder.timings
 
     def run(self) -> None:
-        """One look a second; one beat every ``heartbeat`` seconds."""
-        look = time.monotonic()
-        due = look + self.timings.heartbeat
+        """One look a second; one beat every ``heartbeat`` seconds.
+
+        A new dispatcher may wait less long than the old one let us be silent: its timings hold
+        from the next look on, not from a beat that comes too late for them.
+        """
+        look = beaten = time.monotonic()
         while not self._end.wait(min(_SYNC, self.timings.heartbeat / 2)):
             if time.monotonic() >= look:
                 look = time.monotonic() + max(_LOOK_NEAR, self.timings.poll)
                 self._heed()
-            if time.monotonic() >= due:
-                due = time.monotonic() + self.timings.heartbeat
+            if time.monotonic() >= beaten + self.timings.heartbeat:
+                beaten = time.monotonic()
                 self._beat()
                 if self.buried:
                     return
@@ -107,6 +110,7 @@ class Heart(threading.Thread):
         pod = self._post.project.pod(self._post.worker)
         try:
             word = pods.dismissal(files.listing(pod, nudge=not self.bell) or ())
+            self.learn()
         except OSError:
             return  # there is another look soon
         if word != self.dismissed:

@@ -559,6 +559,17 @@ def test_stopped(env: FjdEnv) -> None:
     assert [r["outcome"] for r in env.records("family")][-1:] == ["ok"]
 
 
+def test_a_dispatcher_in_more_of_a_hurry(env: FjdEnv) -> None:
+    """A worker that beats seldom, as it was told, does not die of a dispatcher with less time."""
+    worker = env.worker(FJD_HEARTBEAT="20", FJD_LEASE="80")
+    dispatcher = env.serve(FJD_LEASE="4")
+    env.job("job", "sleep 9; :")
+    found = env.wait_for("job")["job"]
+    assert found.token is not None
+    assert (found.code, found.token.attempt, worker.ids) == ("ok", 1, [found.worker])
+    assert "went back" not in dispatcher.out + dispatcher.err
+
+
 def test_frozen(env: FjdEnv) -> None:
     """A worker that thaws after its job went elsewhere starts over; its attempt counts nothing."""
     env.env.update(FAST)
