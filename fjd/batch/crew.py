@@ -94,7 +94,7 @@ class Crew(threading.Thread):
     def _hire(self) -> None:
         hosts = [(node.host, node.number) for node in self.plan.nodes]
         limit, how = self._options.limit, self.plan.how
-        context = contexts.begin(self.project, self.plan.label, hosts, how, limit)
+        context = contexts.begin(self.project, self.plan.label, hosts, how, limit, self._run.key)
         self.context = context
         self._log = Log(self._prefix.context_log(context.label))
         self._retirement = self._make_retirement(context)

@@ -17,14 +17,23 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
                             Crash: a number that nobody will have.
     begin     who starts    publish the card, before the first worker is hired. Crash after it: a
                             context that nobody is in; the next dispatcher ends it (``sweep``).
+                            Killed later: its workers go on, until the list that they were hired
+                            for is over.
     ask       monitor       publish stop,<n>. Asked twice is asked once.
     obey      dispatcher    dismiss the engine's workers, as often as it sees the request: one that
                             stalled may come back under a new name.
+    release   dispatcher    (the list that a context was hired for is over, and there are workers of
+                            it: who started it was killed, or is about to end them) dismiss them, as
+                            if all its engines were asked to stop.
     end       who started,  (no worker of it is left) unlink stop,<n> of each engine, then the card.
               dispatcher    Crash between: a card, ended again; a request without a card: swept.
 
 Two who begin with one label at the same moment may both have it: labels are for people. Ranks tell
 contexts apart.
+
+Whether who started a context still lives is nobody's business here, for it often cannot be seen
+(another host, a laptop that sleeps). The list is there or not, for everybody. Workers that were
+hired by hand (``fjd-recruiter hire``) have no card, and stay until they are fired.
 """
 
 from __future__ import annotations
@@ -37,6 +46,7 @@ from typing import NamedTuple, Optional
 
 from fjd.errors import UsageError
 from fjd.spool import crew, pods
+from fjd.spool.lists import shelf
 from fjd.spool.names import check_label, is_number
 from fjd.spool.project import Project
 from fjd.system import bell, files
@@ -63,6 +73,7 @@ class Context(NamedTuple):
         how: ``LOCAL``, ``SSH`` or ``SLURM``.
         by: the process that started it, and ends it if it lives that long.
         since: wall clock of its start, seconds since the epoch (for display).
+        key: the list that its workers were hired for; "": none.
     """
 
     label: str
@@ -71,6 +82,7 @@ class Context(NamedTuple):
     how: str
     by: Identity
     since: float
+    key: str = ""
 
     @property
     def first(self) -> int:
@@ -100,9 +112,10 @@ class Context(NamedTuple):
                 return None
             label, how = str(fields["label"]), str(fields["how"])
             limit, since = int(fields["limit"]), float(fields["since"])
+            key = str(fields.get("key", ""))  # an older one says nothing of it
         except (ValueError, KeyError, TypeError):
             return None
-        return cls(label, tuple(engines), limit, how, by, since)
+        return cls(label, tuple(engines), limit, how, by, since, key)
 
 
 class Names(NamedTuple):
@@ -153,7 +166,12 @@ def keep(project: Project, rank: int) -> None:
 
 
 def begin(
-    project: Project, label: str, hosts: Sequence[tuple[str, int]], how: str, limit: int = 0
+    project: Project,
+    label: str,
+    hosts: Sequence[tuple[str, int]],
+    how: str,
+    limit: int = 0,
+    key: str = "",
 ) -> Context:
     """Claim ranks for the hosts (each with its slots) and announce the context.
 
@@ -172,7 +190,7 @@ def begin(
     ranks = claim(project, len(hosts))
     engines = tuple(Engine(rank, host, slots) for rank, (host, slots) in zip(ranks, hosts))
     label = label or f"{how}{ranks[0]}"
-    context = Context(label, engines, limit, how, Identity.of(os.getpid()), time.time())
+    context = Context(label, engines, limit, how, Identity.of(os.getpid()), time.time(), key)
     files.publish(project.staging(), _card(project, context.first, label), context.dump())
     return context
 
@@ -227,20 +245,28 @@ def dismiss(project: Project, ranks: Iterable[int], now: bool = False) -> int:
     return told
 
 
-def sweep(project: Project) -> None:
-    """End the contexts whose starter is known to be dead and that have no workers.
+def released(project: Project, found: Iterable[Context]) -> list[Context]:
+    """Return those whose list is over. One listing may have missed it; ask again."""
+    hired = [context for context in found if context.key]
+    there = shelf.keys(project, nudge=True) if hired else ()
+    return [context for context in hired if context.key not in there]
 
-    One of another host, whose starter cannot be looked at, is ended once its host was restarted or
-    by whoever starts a dispatcher there; until then it is a line in a list.
+
+def sweep(project: Project) -> None:
+    """End the contexts that have no workers and whose starter is dead, or their list over.
+
+    One for no list, whose starter cannot be looked at from here, is ended once its host was
+    restarted or by whoever starts a dispatcher there; until then it is a line in a list.
     """
     stops = look(project).stops  # before the cards: whoever asks has seen one
     crewed = workers(project)
-    known = set[int]()
-    for context in everyone(project):
-        known.update(context.ranks)
-        if context.by.alive() is False and not crewed.keys() & set(context.ranks):
+    found = everyone(project)
+    over = released(project, found)
+    for context in found:
+        dead = context.by.alive() is False or context in over
+        if dead and not crewed.keys() & set(context.ranks):
             end(project, context)
-    for rank in stops - known:
+    for rank in stops - {rank for context in found for rank in context.ranks}:
         files.remove(f"{project.contexts}/{_STOP},{rank}")
 
 

@@ -8,8 +8,10 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from batchrun import batch, rows, status, tasks
+from batchrun import HOLD, batch, codes, lines_of, rows, status, tasks, wait_lines
 from harness import Daemon, FjdEnv, wait_until
+
+from fjd.spool import contexts
 
 LIST = """\
 #FJD PERENGINE START echo start >> log
@@ -95,3 +97,42 @@ def test_killed_and_resumed(env: FjdEnv, seed: int) -> None:
         first = next(at for at, (_, number) in enumerate(events) if number > barrier)
         before = {number for what, number in events[:first] if what == "e"}
         assert {number for number in TASKS if number < barrier} <= before
+
+
+# -- in a project that somebody else serves -------------------------------------------------------
+
+
+def test_killed_in_a_project(env: FjdEnv) -> None:
+    """Its list goes on; then those whom it had hired leave, and those hired by hand stay."""
+    worker = env.worker()
+    env.serve()
+    tasks(env, *[HOLD] * 6)
+    words = ("--project", "default", "-t", "2", "-l", "mine", "-p", "run1")
+    run = env.start("fjd-batch", *words, "tasks")
+    wait_lines(env, "began", 3)
+    run.kill()
+    run.ended()
+    (env.cwd / "go").touch()
+    wait_lines(env, "ended", 6)
+    assert len(codes(env)) == 6
+    wait_until(lambda: list(env.sightings()) == [worker.id], "they leave", 20.0, env.show)
+    wait_until(lambda: not contexts.everyone(env.project), "and are forgotten", 20.0, env.show)
+    tasks(env, "true", "true")
+    done = batch(env, *words[:-1], "run2", "tasks")
+    assert done.code == 0, done.err
+
+
+def test_killed_with_the_dispatcher(env: FjdEnv) -> None:
+    """Who serves the project next lets them leave, as soon as their list is over."""
+    worker = env.worker()
+    serving = env.serve()
+    tasks(env, *[HOLD] * 4)
+    run = env.start("fjd-batch", "--project", "default", "-t", "2", "-p", "run1", "tasks")
+    wait_lines(env, "began", 3)
+    for daemon in (run, serving):
+        daemon.kill()
+        daemon.ended()
+    (env.cwd / "go").touch()
+    env.serve()
+    wait_until(lambda: list(env.sightings()) == [worker.id], "they leave", 20.0, env.show)
+    assert len(lines_of(env, "ended")) == 4 == len(codes(env))

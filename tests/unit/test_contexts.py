@@ -11,6 +11,7 @@ from fjd.errors import UsageError
 from fjd.spool import contexts
 from fjd.spool.contexts import Context, Engine
 from fjd.spool.crew import Card, Post
+from fjd.spool.lists import submission
 from fjd.spool.project import Project
 from fjd.system.identity import Identity
 
@@ -86,19 +87,26 @@ def test_cards_that_are_none(data: bytes) -> None:
 
 
 def test_sweep(project: Project, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a killed starter left is ended once nobody works in it; all else stays."""
-    here, gone = Identity.of(os.getpid()), tools.gone()
+    """What a killed starter left is ended once nobody works in it; all else stays.
 
-    def begin(label: str, by: Identity) -> Context:
+    So is a context whose list is over, wherever its starter is.
+    """
+    here, gone = Identity.of(os.getpid()), tools.gone()
+    key = submission.submit(project, "list", [b"true"]).key
+
+    def begin(label: str, by: Identity, key: str = "") -> Context:
         monkeypatch.setattr(contexts.Identity, "of", lambda pid: by)
-        return contexts.begin(project, label, HOSTS, contexts.SSH)
+        return contexts.begin(project, label, HOSTS, contexts.SSH, key=key)
 
     mine, left = begin("mine", here), begin("left", gone)
     crewed, away = begin("crewed", gone), begin("away", tools.ELSEWHERE)
+    busy = begin("busy", tools.ELSEWHERE, key)
+    over = begin("over", tools.ELSEWHERE, f"{key[:-12]}{'0' * 12}")
     monkeypatch.undo()
+    assert contexts.released(project, contexts.everyone(project)) == [over]
     worker = staff(project, crewed, crewed.ranks[1])
     contexts.ask_to_stop(project, [mine.first, left.first, 99])
     assert contexts.workers(project) == {crewed.ranks[1]: [worker]}
     contexts.sweep(project)
-    assert contexts.everyone(project) == [mine, crewed, away]
+    assert contexts.everyone(project) == [mine, crewed, away, busy]
     assert contexts.look(project).stops == {mine.first}
