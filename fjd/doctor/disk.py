@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import threading
 
@@ -37,7 +38,7 @@ def home(project: Project) -> Check:
     mode = stat.S_IMODE(os.stat(project.root).st_mode)
     fact = f"{project.root} on {kind}, yours, mode {mode:04o}"
     if mode & 0o077:
-        remedy = f"to keep what jobs print to yourself, type: chmod 700 '{project.root}'"
+        remedy = f"to keep what jobs print to yourself, type: chmod 700 {shlex.quote(project.root)}"
         return Check("home", WARN, fact, remedy)
     return Check("home", OK, fact)
 

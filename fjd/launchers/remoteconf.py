@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 from typing import NamedTuple
 
 from fjd.errors import ConfigError
@@ -49,6 +51,7 @@ def load(path: str | os.PathLike[str]) -> tuple[list[Host], list[str]]:
     name = os.fspath(path)
     try:
         with open(name, "rb", opener=_open_at_once) as file:
+            _check(os.fstat(file.fileno()), name)
             data = file.read(_LARGEST + 1) or b""
     except FileNotFoundError:
         raise
@@ -96,6 +99,22 @@ def parse(text: str, name: str) -> tuple[list[Host], list[str]]:
 def _open_at_once(path: str, flags: int) -> int:
     """Open the file; a FIFO without a writer is empty and does not make us wait."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check(status: os.stat_result, name: str) -> None:
+    """Refuse what somebody else has, or could have, written: it names programs to run."""
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(
+            f"it belongs to user {status.st_uid}, and you are {os.geteuid()}",
+            where=name,
+            remedy="put a copy of your own there",
+        )
+    if status.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            "others can write to it, and it says what is run in your name",
+            where=name,
+            remedy=f"look through it, then type: chmod o-w {shlex.quote(name)}",
+        )
 
 
 def _remarks(numbers: list[int], name: str) -> list[str]:

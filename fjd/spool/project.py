@@ -7,6 +7,7 @@ join a name to it. The page that explains them all is the docstring of ``fjd.spo
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from typing import Optional
 
@@ -68,8 +69,16 @@ def _not_a_directory(path: str) -> ConfigError:
     return ConfigError("is not a directory", where=path, remedy="move it away")
 
 
-def _check(path: str) -> None:
-    """Refuse a directory that somebody else owns or could write to."""
+def _a_link(path: str) -> ConfigError:
+    return ConfigError(
+        "is a symbolic link, and fjd writes through none",
+        where=path,
+        remedy=f"type: rm {shlex.quote(path)} (what it leads to stays)",
+    )
+
+
+def _check(path: str) -> int:
+    """Refuse a directory that somebody else owns or could write to; return its mode."""
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise _not_a_directory(path)
@@ -84,8 +93,9 @@ def _check(path: str) -> None:
             f"others can write to it (mode {stat.S_IMODE(found.st_mode):04o}),"
             " and what lies in it is run in your name",
             where=path,
-            remedy=f"look through it, then type: chmod go-w '{path}'",
+            remedy=f"look through it, then type: chmod go-w {shlex.quote(path)}",
         )
+    return found.st_mode
 
 
 class Project:
@@ -155,18 +165,25 @@ class Project:
         project = cls(name, f"{base}/{name}")
         if not os.path.isdir(project.root):
             _mkdir(project.root)
-        _check(project.root)
-        project._complete()
+        project._complete(reached=bool(_check(project.root) & 0o011))
         return project
 
-    def _complete(self) -> None:
+    def _complete(self, reached: bool) -> None:
+        """Make what is missing; ``reached``: others get as far as what is inside."""
         with os.scandir(self.root) as entries:
-            there = {entry.name: entry.is_dir() for entry in entries}
+            there = {entry.name: entry for entry in entries}
         for directory in DIRECTORIES:
+            path = f"{self.root}/{directory}"
             if directory not in there:
-                _mkdir(f"{self.root}/{directory}")
-            elif not there[directory]:
-                raise _not_a_directory(f"{self.root}/{directory}")
+                _mkdir(path)
+            elif there[directory].is_symlink():
+                raise _a_link(path)
+            elif not there[directory].is_dir():
+                raise _not_a_directory(path)
+            elif reached:
+                _check(path)
+        if os.path.islink(self.tmp):
+            raise _a_link(self.tmp)
         if not os.path.isdir(self.tmp):
             _mkdir(self.tmp)
         for path, text in (("README", INTRODUCTION), ("VERSION", FORMAT)):

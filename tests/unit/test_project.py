@@ -74,8 +74,36 @@ def test_others_can_write(project: Project, mode: int) -> None:
     os.chmod(project.root, mode)
     assert refusal() == (
         f"{project.root}: others can write to it (mode {mode:04o}), and what lies in it is run"
-        f" in your name; look through it, then type: chmod go-w '{project.root}'"
+        f" in your name; look through it, then type: chmod go-w {project.root}"
     )
+
+
+@pytest.mark.parametrize("name", ["jobqueue", "jobpods", "requeue", "tmp"])
+def test_others_can_write_to_what_they_reach(project: Project, name: str) -> None:
+    """So it is with a directory inside, if others get that far."""
+    path = f"{project.root}/{name}"
+    os.chmod(path, 0o777)
+    assert Project.open("p").root == project.root
+    os.chmod(project.root, 0o711)
+    assert refusal().startswith(f"{path}: others can write to it (mode 0777)")
+    assert refusal().endswith(f"; look through it, then type: chmod go-w {path}")
+    os.chmod(path, 0o755)
+    assert Project.open("p").root == project.root
+
+
+@pytest.mark.parametrize("name", ["jobqueue", "records", "tmp", "tmp/host"])
+def test_nothing_is_written_through_a_link(project: Project, name: str, tmp_path: Path) -> None:
+    """A link in the place of a directory is refused, wherever it leads to."""
+    path = project.tmp if name == "tmp/host" else f"{project.root}/{name}"
+    os.rename(path, f"{path}.away")
+    for target in (tmp_path, tmp_path / "nowhere"):
+        os.symlink(target, path)
+        assert refusal() == (
+            f"{path}: is a symbolic link, and fjd writes through none;"
+            f" type: rm {path} (what it leads to stays)"
+        )
+        os.unlink(path)
+    assert Project.open("p").root == project.root
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o755])

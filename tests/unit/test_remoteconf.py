@@ -261,3 +261,21 @@ def test_load_no_file(tmp_path: Path) -> None:
         remoteconf.load(tmp_path)
     os.mkfifo(tmp_path / "fifo")
     assert remoteconf.load(tmp_path / "fifo")[0] == []
+
+
+def test_load_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others wrote, or can write, does not say what is run in our name."""
+    path = tmp_path / "remote.conf"
+    path.write_text(SEED)
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match=f"others can write to it.*type: chmod o-w {path}"):
+        remoteconf.load(path)
+    path.chmod(0o664)
+    assert remoteconf.load(path)[0]
+    os.chmod(path, 0o600)
+    mine = os.geteuid()
+    monkeypatch.setattr(
+        os, "fstat", lambda fd: os.stat_result((0o100600, *[0] * 3, 65534, *[0] * 5))
+    )
+    with pytest.raises(ConfigError, match=f"belongs to user 65534, and you are {mine}; put a copy"):
+        remoteconf.load(path)
