@@ -192,6 +192,9 @@ class Project:
                     self.staging(), f"{self.root}/{path}", text.encode(), path == "VERSION"
                 )
         if "VERSION" in there:
+            if not there["VERSION"].is_file(follow_symlinks=False):
+                path = f"{self.root}/VERSION"
+                raise ConfigError("is no plain file", where=path, remedy="move it away")
             found = files.read(f"{self.root}/VERSION").decode("utf-8", "replace")
             if found != FORMAT:
                 raise ConfigError(

@@ -133,6 +133,17 @@ def test_unknown_format(project: Project, text: str) -> None:
     assert "this fjd knows 'fjd spool 1'; use the fjd that made it" in refusal()
 
 
+def test_format_in_no_file(project: Project) -> None:
+    """What else may stand in the place of the format is named."""
+    path = Path(project.root, "VERSION")
+    path.unlink()
+    for put in (path.mkdir, lambda: path.symlink_to("README"), lambda: os.mkfifo(path)):
+        put()
+        assert refusal() == f"{path}: is no plain file; move it away"
+        os.rename(path, project.staging())
+    Project.open("p")
+
+
 def test_format_survives_a_power_cut(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The format is on the disk before anything is queued: an empty one would lock us out."""
     synced: list[str] = []
