@@ -102,6 +102,19 @@ class Home:
                 continue
         return found
 
+    def arriving(self) -> bool:
+        """Tell whether somebody was started who is not announced yet."""
+        words, screens = list[str](), 0
+        for process in self.processes():
+            try:
+                screens += process.name() == "screen"
+                words += [" ".join(process.cmdline())] * (process.name() != "screen")
+            except psutil.Error:
+                return True  # it has just ended, or become another program
+        there = len(self.cards())
+        workers = sum("fjd_worker" in line for line in words)  # each with its guardian
+        return workers != 2 * there or screens not in (0, there) or workers != len(words)
+
     def traces(self, name: str = "default") -> list[str]:
         """Return what a worker must not leave behind in the spool."""
         project = self.project(name)
@@ -379,6 +392,42 @@ def test_interrupted_hire(home: Home) -> None:
     assert "fjd-recruiter --project default fire" in err
     wait_until(home.cards, lambda: "no worker", 5)
     assert fired(1) == home.run("fire").stdout
+    home.assert_clean()
+
+
+@pytest.mark.parametrize("screen", [pytest.param(True, marks=needs_screen), False])
+@pytest.mark.parametrize("then", ["fire", "hire"])
+def test_killed_while_it_hires(home: Home, screen: bool, then: str) -> None:
+    """A recruiter that is killed before its workers are there: whoever comes next has them all."""
+    slow = home.base / "python"
+    slow.write_text(f'#!/bin/sh\nsleep 1\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    conf(home, f"[host1]\nname: localhost\nworkers: 3\npython: {slow}\n")
+    path = home.env["PATH"] if screen else without_screen(home)
+    proc = subprocess.Popen(
+        [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "hire"],
+        cwd=home.cwd,
+        env={**home.env, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: files.listing(home.project().screenlogs), lambda: "no log", 10)
+    proc.kill()
+    proc.wait()
+    assert home.cards() == [], "it was killed too late"
+    if then == "hire":
+        more = home.run("hire", PATH=path)
+        assert more.returncode == 0, more.stderr
+        assert more.stdout == hired(3)
+        assert len(home.cards()) >= 3
+    # Who is not there yet comes, and is known like any other.
+    wait_until(lambda: not home.arriving(), home.processes, 20)
+    number = len(home.cards())
+    assert home.run("fire", PATH=path).stdout == fired(number)
+    project = home.project()
+    for name in files.listing(project.screenrcs) or ():  # it died before it started that session
+        os.utime(f"{project.screenrcs}/{name}", (0, time.time() - 300))
+    assert home.run("fire", PATH=path).returncode == 0
     home.assert_clean()
 
 
