@@ -77,6 +77,64 @@ def test_first_and_last(env: FjdEnv) -> None:
     )
 
 
+def test_one_after_the_other(env: FjdEnv) -> None:
+    """Its first commands run one by one, and its other workers wait; so do its last ones."""
+    env.worker().stop()
+    one = context(env, "one")
+    for cylinder in range(3):
+        hire(env, one, cylinder)
+    first = [
+        f"#FJD PERENGINE {word} echo {word}{n} >> log; sleep 0.4; echo /{word}{n} >> log\n"
+        for word in ("START", "STOP")
+        for n in range(2)
+    ]
+    env.put(TASKS, "".join(first) + "echo run >> log; sleep 0.2; echo /run >> log\n" * 9)
+    env.serve()
+    wait_filed(env)
+    said = log(env)
+    assert said[:4] == ["START0", "/START0", "START1", "/START1"]
+    assert sorted(said[4:-4]) == ["/run"] * 9 + ["run"] * 9
+    assert said[-4:] == ["STOP0", "/STOP0", "STOP1", "/STOP1"]
+
+
+HELD = "#FJD PERENGINE START echo start >> log; until [ -e go ]; do sleep 0.02; done\n"
+
+
+def test_start_and_the_death_of_the_dispatcher(env: FjdEnv) -> None:
+    """What an engine runs is a token like any task: the next dispatcher does not begin it again."""
+    env.worker().stop()
+    one = context(env, "one")
+    for cylinder in range(2):
+        hire(env, one, cylinder)
+    env.put(TASKS, HELD + STOP + RUN * 6)
+    first = env.serve()
+    wait_until(lambda: (env.cwd / "log").exists(), "START runs", on_timeout=env.show)
+    first.kill()
+    first.ended()
+    env.serve()
+    (env.cwd / "go").touch()
+    wait_filed(env)
+    assert log(env) == ["start", *[f"run {one.first}"] * 6, f"stop {one.first}"]
+    assert sorted(rows(env)) == [*((" ", n, 0) for n in range(6)), ("P", 0, 0), ("P", 0, 0)]
+
+
+def test_start_and_the_death_of_its_worker(env: FjdEnv) -> None:
+    """Another worker of the engine runs it as the next attempt; one row says how that ended."""
+    env.worker().stop()
+    one = context(env, "one")
+    workers = [hire(env, one, cylinder) for cylinder in range(2)]
+    env.put(TASKS, HELD + RUN * 6)
+    env.serve()
+    wait_until(lambda: (env.cwd / "log").exists(), "START runs", on_timeout=env.show)
+    busy = next(w for w in workers if w.worker.children())
+    busy.kill_worker()
+    wait_until(lambda: len(log(env)) == 2, "somebody else runs it", on_timeout=env.show)
+    (env.cwd / "go").touch()
+    wait_filed(env)
+    assert log(env) == ["start", "start", *[f"run {one.first}"] * 6]
+    assert sorted(rows(env)) == [*((" ", n, 0) for n in range(6)), ("P", 0, 0)]
+
+
 def test_plain_workers(env: FjdEnv) -> None:
     """Workers of no context are one engine on each host; a START that fails stops nobody."""
     env.workers(2)
