@@ -37,6 +37,16 @@ def say(program: str, text: str) -> None:
         return
 
 
+def tell(text: str, otherwise: Callable[[str], object]) -> None:
+    """Print something on stdout before the work begins; where nobody takes it, say it."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        _abandon_what_nobody_takes()
+        for line in text.splitlines():
+            otherwise(line)
+
+
 def run(program: str, command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a user can cause never ends in a traceback."""
     _open_streams()
@@ -63,6 +73,16 @@ def _outcome(program: str, command: Callable[[], int]) -> int:
         where = f" {error.filename!r}" if error.filename else ""
         say(program, f"the system refused{where}: {error.strerror or error}")
         return 6
+    except (MemoryError, RuntimeError) as error:
+        if not _is_limit(error):
+            raise
+        say(program, "the system gives no more memory or threads; see what ulimit -a allows")
+        return 6
+
+
+def _is_limit(error: Exception) -> bool:
+    """Tell whether a limit was reached; Python has no class for threads that cannot be started."""
+    return isinstance(error, MemoryError) or "start new thread" in str(error)
 
 
 def _abandon_what_nobody_takes() -> None:

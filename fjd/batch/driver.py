@@ -31,6 +31,7 @@ from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
 from fjd.system.workdir import directory
+from fjd.talk import tell
 
 
 class Driver:
@@ -42,6 +43,7 @@ class Driver:
         self.prefix = resolve(options.prefix, self.name)
         self.display = on_stderr(PROGRAM)
         self.log = Log(options.logfile or self.prefix.log)
+        self._begun = False
         self.display.log_to(self.log.write)
 
     def say(self, text: str) -> None:
@@ -58,6 +60,8 @@ class Driver:
             return code
         except BaseException as error:
             self.log.write(f"ended: {error or type(error).__name__}")
+            if not self._begun:
+                self.log.discard()
             raise
         finally:
             self.display.end()
@@ -70,7 +74,8 @@ class Driver:
         if stream and options.resume:
             path = stack.enter_context(collected(path, os.path.dirname(self.prefix.path)))
             stream = False
-        if not stream and not listing.check(path):
+        if not stream and not listing.check(path, self._source()):
+            self._begun = True
             resuming.fresh(self.prefix.status, options.header, self.say)
             self.say(verdict.EMPTY)
             return 0
@@ -78,6 +83,7 @@ class Driver:
         services = Services(options, self.prefix, self.say)  # its errors leave the rows alone
         stack.callback(services.close)
         done = self._status_file(path)
+        self._begun = True
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
         wanted = self._terms(services)
@@ -86,6 +92,10 @@ class Driver:
         else:
             work = listing.whole(project, path, wanted, done)
         return self._work_off(project, home, work, plan, services)
+
+    def _source(self) -> str:
+        """Return what the tasks come from, in words."""
+        return "stdin" if self.options.source == "-" else self.options.source
 
     # -- before ---------------------------------------------------------------------------------
 
@@ -112,10 +122,13 @@ class Driver:
         """Make the status file, and say what is done already."""
         options = self.options
         if not options.resume:
+            if options.retry or options.force_resume:
+                self.say("-R and --force-resume say nothing without -r: all tasks are run")
             resuming.fresh(self.prefix.status, options.header, self.say)
             return Done(Parts(()), 0, 1)
         done = resuming.carry_over(
             path,
+            self._source(),
             options.resume,
             self.prefix.status,
             options.header,
@@ -157,7 +170,7 @@ class Driver:
         elif plan:
             crew = Crew(project, card, plan, options.context, self.say)
         else:
-            print(f"Run this script to add compute contexts:\n   {self.prefix.script}", flush=True)
+            tell(f"Run this script to add compute contexts:\n   {self.prefix.script}", self.say)
         hear = services.hear if services.listening else None
         key, status = work.shelf.key, self.prefix.status
         follower = Follower(project, key, self.display, work.done, status, hear)

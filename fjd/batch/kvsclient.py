@@ -127,4 +127,8 @@ class Client:
 
     def _gone(self, error: OSError) -> StoreGone:
         why = error.strerror or str(error)
-        return StoreGone(f"the key-value store does not answer ({why})", where=self.where)
+        return StoreGone(
+            f"the key-value store does not answer ({why})",
+            where=self.where,
+            remedy="see that it runs there",
+        )

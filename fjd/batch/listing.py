@@ -31,8 +31,11 @@ class Listing(NamedTuple):
     feeder: Optional[Feeder]
 
 
-def check(path: str) -> bool:
+def check(path: str, name: str) -> bool:
     """Look through a task file before anything is run; False if there is no task in it.
+
+    Args:
+        name: what the tasks come from, for complaints.
 
     Raises:
         UsageError: it cannot be read.
@@ -40,11 +43,11 @@ def check(path: str) -> bool:
     """
     try:
         with open(path, "rb") as file:
-            grammar.check(file, path)
+            grammar.check(file, name)
         with open(path, "rb") as file:
-            return grammar.Reader(file, path).next() is not None
+            return grammar.Reader(file, name).next() is not None
     except OSError as error:
-        raise UsageError(f"the task file cannot be read: {error.strerror}", where=path) from None
+        raise UsageError(f"the task file cannot be read: {error.strerror}", where=name) from None
 
 
 def whole(project: Project, path: str, wanted: Terms, done: Done) -> Listing:

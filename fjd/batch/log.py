@@ -7,6 +7,7 @@ import threading
 import time
 
 from fjd.errors import ConfigError
+from fjd.system import files
 from fjd.talk import one_line
 
 
@@ -14,13 +15,16 @@ class Log:
     """One log file; several threads may write to it. A full disk costs lines and stops nobody."""
 
     def __init__(self, path: str) -> None:
+        self._path, self._new = path, not os.path.lexists(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         flags |= os.O_NONBLOCK  # nobody waits for whoever may read a FIFO some day
         try:
             self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
         except OSError as error:
             raise ConfigError(
-                f"the log cannot be written: {error.strerror}", where=path, remedy="use --logfile"
+                f"the log cannot be written: {error.strerror}",
+                where=path,
+                remedy="give --logfile a path that you may write to",
             ) from None
         self._lock = threading.Lock()
         self.lost = 0
@@ -33,6 +37,11 @@ class Log:
                 self._file.write(line.encode("utf-8", "backslashreplace"))
             except (OSError, ValueError):
                 self.lost += 1
+
+    def discard(self) -> None:
+        """Remove it, if we have made it: nothing was done that it could tell of."""
+        if self._new:
+            files.remove(self._path)
 
     def close(self) -> None:
         """Close it."""

@@ -43,7 +43,10 @@ def watch(project: Project, run: Run) -> int:
         ConfigError: this is no terminal, or it is too small.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise ConfigError("--mon needs a terminal", remedy="type it in one, or use fjd status")
+        raise ConfigError(
+            "--mon needs a terminal",
+            remedy=f"type it in one, or type: fjd status --project {project.name}",
+        )
     os.environ.setdefault("ESCDELAY", "25")
     with suppress(KeyboardInterrupt):
         curses.wrapper(lambda screen: Monitor(screen, project, run).run())

@@ -93,10 +93,17 @@ def read(found: argparse.Namespace) -> Options:
     _check_source(found)
     if found.mailFreq is not None and not found.mailTo:
         raise UsageError("--mailFreq needs --mailTo", remedy="say where the mail goes")
+    for value, name, what in (
+        (found.mailTo, "--mailTo", "an address"),
+        (found.taskcommand, "--taskcommand", "a command"),
+    ):
+        if value is not None and not value.strip():  # an empty variable, more likely than a wish
+            raise UsageError(f"{name}: there is nothing behind it", remedy=f"give it {what}")
     if found.startup_only:
         for given, name in (
             (found.ssh_node, "-s"),
-            (found.env_resource or found.gpu, "-E and -g"),
+            (found.env_resource, "-E"),
+            (found.gpu, "-g"),
             (found.retire_cmd, "--retire-cmd"),
             (found.context_task_limit, "-C"),
         ):
@@ -149,7 +156,9 @@ def _check_source(found: argparse.Namespace) -> None:
         raise UsageError("-r needs a task file: the tasks of a program have no numbers to go by")
     servers = (found.taskserver, found.kvsserver)
     if found.taskserver and servers[0] != (found.kvsserver or found.taskserver):
-        raise UsageError("cannot use different --kvsserver and --taskserver")
+        raise UsageError(
+            "cannot use different --kvsserver and --taskserver", remedy="leave one of them out"
+        )
 
 
 def listening_address(text: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from fjd.errors import ConfigError, UsageError
 
 STATUS = "_status.txt"
 STREAM = "STREAM"  # what tasks that come from a program are called
+LONGEST = 215  # bytes: with what is added, names have at most 255
 _LONGEST = 46  # characters of a project's name that are the prefix's own
 
 
@@ -109,6 +110,11 @@ def resolve(given: str, name: str, now: Optional[float] = None) -> Prefix:
                 f"-p: directory {directory or '.'} does not exist",
                 remedy="make it first, or use another prefix",
             )
+    if len(os.fsencode(last)) > LONGEST:
+        raise UsageError(
+            f"-p: the files of the run would have names of more than {LONGEST} bytes and an ending",
+            remedy="use a shorter prefix",
+        )
     directory = os.path.realpath(directory or ".")
     if not os.access(directory, os.W_OK | os.X_OK):
         raise ConfigError(

@@ -236,7 +236,11 @@ def _open(path: str) -> BinaryIO:
     try:
         file = open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))  # noqa: SIM115
     except OSError as error:
-        raise FjdError(f"cannot be read: {error.strerror}", where=path) from None
+        raise FjdError(
+            f"cannot be read: {error.strerror}",
+            where=path,
+            remedy="give -r the status file of a run",
+        ) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise FjdError("is not a regular file", where=path, remedy="give -r the file itself")

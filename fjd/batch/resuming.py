@@ -38,6 +38,7 @@ def fresh(status: str, header: bool, say: Say) -> None:
 
 def carry_over(
     source: str,
+    name: str,
     earlier: Sequence[str],
     status: str,
     header: bool,
@@ -48,7 +49,8 @@ def carry_over(
     """Write a status file with the rows of all tasks that are done.
 
     Args:
-        source: the task file; ``earlier``: status files of earlier runs, the oldest first.
+        source: the task file; ``name``: what its tasks come from.
+        earlier: status files of earlier runs, the oldest first.
 
     Raises:
         FjdError: one of them cannot be read, or a task is another one than it was.
@@ -58,7 +60,7 @@ def carry_over(
     try:
         files.create(staging, statusfile.HEADER if header else b"")
         with open(source, "rb") as file, open(staging, "ab", buffering=_CHUNK) as rows:
-            reader = Reader(file, source)
+            reader = Reader(file, name)
             skipped = Parts(resume.ranges(reader, rows.write))
             rows.flush()
             os.fsync(rows.fileno())

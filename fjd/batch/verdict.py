@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Callable, Optional
 
 from fjd.batch.ending import Counts, End
@@ -32,14 +33,14 @@ def judge(
         trouble: why tasks stopped coming; None if they did not.
         strict: tasks that failed make the run fail.
     """
-    again = f"go on with the same words and -r {prefix.status}"
+    again = f"to go on, type the same command with -r {shlex.quote(prefix.status)}"
     if how is How.INTERRUPTED:
         say(f"stopped after {counts.tasks} tasks; {again}")
         return INTERRUPTED
     if how is How.NOBODY:
         say(
-            "no engine is left, and there are tasks to run; with -S engines can be added while it"
-            f" waits: {prefix.script} -s host:4; {again}"
+            f"no engine is left, and there are tasks to run; {again}; with -S it waits for hosts,"
+            f" which are added by: {shlex.quote(prefix.script)} -s host:4"
         )
         return NO_WORKERS
     if trouble is not None:

@@ -78,7 +78,7 @@ class Board:
             "schema": SCHEMA,
             "tasks": self._census.tasks,
             "cut": mark.n,
-            "finished": folder.tally.tasks,
+            "finished": folder.tally.ended,
             "failed": folder.tally.failed,
             "running": hands.busy(self._shelf.key),
             "more": more,

@@ -47,7 +47,7 @@ class Census:
     def _go_on(self, mark: Mark, broken_off: bool) -> None:
         if self._source is None:
             self._file = open(self._shelf.place(mark), "rb")  # noqa: SIM115  closed by close()
-            self._source = Reader(self._file, self._shelf.key, self._growing)
+            self._source = Reader(self._file, "", self._growing)
         until = time.monotonic() + _MOMENT
         while time.monotonic() < until:
             if not self._some(self._source):

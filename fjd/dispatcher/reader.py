@@ -46,6 +46,7 @@ class Reader:
 
     def __init__(self, shelf: Shelf, terms: Terms, done: Covered) -> None:
         self._shelf, self._terms, self._done = shelf, terms, done
+        self._name = terms.name or job_name(shelf.key)
         self._file: Optional[BinaryIO] = None
         self._source = self._nothing = grammar.Reader(io.BytesIO(), "")
         self._ahead: deque[Item] = deque()  # read, not yet cut
@@ -161,7 +162,7 @@ class Reader:
             yield from engine_tasks(self.commands(mark) or ((), ()), lo, hi)
             return
         with self._open(mark) as file:
-            source = grammar.Reader(file, self._shelf.key)
+            source = grammar.Reader(file, self._name)
             if not source.skip_to(lo):
                 return
             while source.number < hi:
@@ -193,7 +194,7 @@ class Reader:
         self.close()
         self._file = self._open(mark)
         growing = self._terms.writer is not None
-        self._source = grammar.Reader(self._file, self._shelf.key, growing)
+        self._source = grammar.Reader(self._file, self._name, growing)
         self._cut = mark.n
         try:
             self._source.skip_to(mark.n)

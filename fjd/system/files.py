@@ -28,6 +28,7 @@ from fjd.errors import FjdError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _CHUNK = 1000  # rows that are written at once
+_UNSIZED = 1 << 16  # bytes that are read of what has no size, as a FIFO or what lies in /proc
 _HINTS = frozenset(
     {
         errno.ENOENT,
@@ -224,7 +225,8 @@ def read(path: str, limit: int = 1 << 20) -> bytes:
     """Return a small file's content; links are not followed, a FIFO does not hang."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return os.read(fd, limit)
+        size = max(os.fstat(fd).st_size, _UNSIZED)  # the room is taken before it is filled
+        return os.read(fd, min(limit, size))
     finally:
         os.close(fd)
 

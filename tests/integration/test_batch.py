@@ -250,7 +250,7 @@ def test_interrupted_once(env: FjdEnv) -> None:
     go(env)
     assert run.ended() == 130
     assert len(lines_of(env, "ended")) == len(lines_of(env, "began")) < 20
-    assert "go on with the same words and -r" in run.err
+    assert "to go on, type the same command with -r" in run.err
     assert projects(env) == []
 
 

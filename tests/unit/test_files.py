@@ -321,6 +321,8 @@ def test_read(home: str) -> None:
     assert files.read(f"{home}/a") == b"content"
     assert files.read(f"{home}/a", 3) == b"con"
     assert files.read(f"{home}/fifo") == b""
+    Path(home, "long").write_bytes(bytes(200_000))
+    assert len(files.read(f"{home}/long", 1 << 60)) == 200_000  # no room is taken for more
     with pytest.raises(OSError, match="symbolic links"):
         files.read(f"{home}/link")
 

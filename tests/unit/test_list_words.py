@@ -13,9 +13,12 @@ from listplay import Worker, lists, work_off
 from fjd.dispatcher.lists import Lists
 from fjd.spool import names, records
 from fjd.spool.lists import halt, shelf, statusfile, submission
+from fjd.spool.lists.covered import Folded
 from fjd.spool.lists.halt import Halt
+from fjd.spool.lists.names import END, NOBODY, OFF
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.submission import Growing
+from fjd.spool.lists.tally import Tally
 from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
 from fjd.system.identity import Identity
@@ -384,3 +387,24 @@ def test_status_cannot_be_written(ground: Ground, project: Project) -> None:
     work_off(project, lists(project), [worker])
     assert worker.begun == []
     assert "status file cannot be written" in ground.cause()
+
+
+# -- the tally ------------------------------------------------------------------------------------
+
+
+def test_what_was_not_run_has_not_failed() -> None:
+    """Tasks of a stopped list that were not run count as done with, and as nothing else."""
+    tally = Tally()
+    tally.covered.add(0, 6)
+    tally.fail(1)
+    for task in (4, 5):
+        tally.fail(task, cancelled=True)
+    assert (tally.tasks, tally.ended, tally.failed, tally.bad) == (6, 4, 1, 3)
+
+
+def test_what_another_dispatcher_has_called_off() -> None:
+    """The progress file says it as well."""
+    tally = Tally()
+    tally.learn(Folded(0, 4, "w", 0, 1, 0, END, 1))
+    tally.learn(Folded(4, 9, NOBODY, 0, 1, 0, OFF, 5))
+    assert (tally.tasks, tally.ended, tally.failed, tally.bad) == (9, 4, 1, 6)

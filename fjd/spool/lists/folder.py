@@ -152,7 +152,7 @@ class Folder:
                     self.shelf.key, kept.piece, task, kept.worker, kept.why
                 )
                 if record["outcome"] != outcomes.OK:
-                    self.tally.fail(task)
+                    self.tally.fail(task, record["outcome"] == outcomes.CANCELLED)
                 self._counted.append(Counted(task, record))
 
     def _take_counted(self) -> list[Counted]:

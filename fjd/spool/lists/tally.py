@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fjd.spool.lists.covered import Covered, Folded
 from fjd.spool.lists.grammar import ENGINE_BASE
-from fjd.spool.lists.names import EVER, PASSED, SKIPPED
+from fjd.spool.lists.names import EVER, OFF, PASSED, SKIPPED
 
 
 class Tally:
@@ -15,12 +15,13 @@ class Tally:
         covered: these, those that are folded, and the barriers that were passed.
         bad: how many of the tasks did not end well, also in an earlier run.
         engines_bad: how many of those are PERENGINE commands.
+        cancelled: how many of the tasks were not run, for the list was stopped.
         passed: behind the last barrier that was passed.
     """
 
     def __init__(self) -> None:
         self.done, self.covered = Covered(), Covered()
-        self.bad = self.engines_bad = self.passed = 0
+        self.bad = self.engines_bad = self.cancelled = self.passed = 0
         self._barriers = 0
         self._learned: list[tuple[int, int]] = []  # failures: from which task on how many
         self._live = 0  # failures that we have counted, since the last barrier
@@ -37,12 +38,14 @@ class Tally:
                 self.engines_bad += line.bad
             else:
                 self._learned.append((line.lo, line.bad))
+                self.cancelled += line.bad if line.why == OFF else 0  # or a few of them failed
 
-    def fail(self, task: int) -> None:
+    def fail(self, task: int, cancelled: bool = False) -> None:
         """A task did not end well; it is covered now."""
         self.bad += 1
         if task < ENGINE_BASE:
             self._live += 1
+            self.cancelled += cancelled
         else:
             self.engines_bad += 1
 
@@ -60,10 +63,15 @@ class Tally:
 
     @property
     def tasks(self) -> int:
-        """How many tasks have ended, also in an earlier run; PERENGINE commands are none."""
+        """How many tasks are done with, also in an earlier run; PERENGINE commands are none."""
         return self.covered.count - self._barriers - self.covered.within(ENGINE_BASE, EVER)
 
     @property
+    def ended(self) -> int:
+        """How many of those have ended."""
+        return self.tasks - self.cancelled
+
+    @property
     def failed(self) -> int:
-        """How many of those did not end well."""
-        return self.bad - self.engines_bad
+        """How many of those that have ended did not end well."""
+        return self.bad - self.engines_bad - self.cancelled
