@@ -20,10 +20,12 @@ LINES = 1_000_000
 
 def test_shell(env: FjdEnv) -> None:
     """Each line is run by /bin/bash -c, alone in its session, with nothing to read."""
-    tasks(env, 'if [[ $BASH == /bin/bash && $0 == */bash ]]; then echo "$$" > pid; cat > in; fi')
+    shown = "read -r _ _ _ _ group session _ < /proc/self/stat; echo $$ $group $session $PWD > pid"
+    # `read` is bash's own: /proc/self is the shell itself
+    tasks(env, f"if [[ $BASH == /bin/bash && $0 == */bash ]]; then {shown}; cat > in; fi")
     assert batch(env, "-p", "run1", "tasks").code == 0
     (row,) = rows(env)
-    assert lines_of(env, "pid") == [str(row.pid)]
+    assert lines_of(env, "pid") == [str(row.pid)] * 3 + [str(env.cwd.resolve())]
     assert (env.cwd / "in").read_bytes() == b""
 
 

@@ -66,6 +66,7 @@ def test_bar(env: FjdEnv) -> None:
     argv = env.argv("fjd-batch", "-p", "run1", "-c", "0.1", "-t", "2", "tasks")
     with terminal(env, argv, 80) as screen:
         screen.says("/8")
+        screen.says("  ETA ")
         assert screen.ended() == 0
         assert not any("###" in line for line in screen.screen())
     assert b"\x1b" not in screen.printed

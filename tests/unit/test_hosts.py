@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
+import psutil
 import pytest
 
 from fjd.dispatcher.hosts import STREAK, WHILE, Hosts
@@ -153,6 +155,19 @@ def test_what_is_known_of_a_kill(
 
 
 def test_memory_of_this_host() -> None:
-    """What the kernel says can be read."""
-    assert memory.total_kib() > 1 << 10
-    assert memory.oom_kills() >= 0
+    """What the kernel says is what is read."""
+    fields = dict(line.split()[:2] for line in Path("/proc/vmstat").read_text().splitlines())
+    assert memory.oom_kills() == int(fields["oom_kill"])
+    assert 1 << 10 < memory.total_kib() <= psutil.virtual_memory().total >> 10
+
+
+@pytest.mark.parametrize(
+    ("text", "kib"), [("max\n", 0), ("104857600\n", 100 << 10), ("9223372036854771712\n", 0)]
+)
+def test_memory_of_a_control_group(
+    text: str, kib: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of our control group counts if it is less than what the host has."""
+    (tmp_path / "max").write_text(text)
+    monkeypatch.setattr(memory, "_LIMITS", (str(tmp_path / "max"), str(tmp_path / "none")))
+    assert memory.total_kib() == (kib or psutil.virtual_memory().total >> 10)

@@ -55,8 +55,13 @@ def test_a_task() -> None:
     """Fifteen columns, four flags, three decimals."""
     text = "    |1|9|10|vm|26464|0|1.004|1795156913.065|1795156914.070|0|''|0|''|a"
     assert row(record()) == line_of(text)
-    assert len(statusfile.HEADER.split(b"\t")) == 15
-    assert statusfile.HEADER.startswith(b"ROE[ PSZ]\tTaskID\tLineNum\tRepeatIndex\tNode\tPID\tRet")
+    assert (
+        line_of(
+            "ROE[ PSZ]|TaskID|LineNum|RepeatIndex|Node|PID|ReturnCode|Elapsed|Start|Finish"
+            "|BytesOfLeakedOutput|OutputSnippet|BytesOfLeakedError|ErrorSnippet|Command"
+        )
+        == statusfile.HEADER
+    )
 
 
 @pytest.mark.parametrize(
