@@ -160,6 +160,7 @@ class Assigner:
 
     def _reject(self, waiting: Waiting, error: JobFileError) -> None:
         error.where = error.where.replace(waiting.path, waiting.name)
+        error.remedy = error.remedy.replace(waiting.path, waiting.name)  # it moves away from there
         if reject(self._project, waiting.path, waiting.fresh_token(), str(error)):
             self._inbox.taken(waiting)
             self._totals.rejected += 1

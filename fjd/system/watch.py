@@ -62,8 +62,8 @@ class Watch:
                 self._handler, self._path, event_filter=[FileClosedEvent, FileMovedEvent]
             )
             observer.start()
-        except OSError:
-            return False  # the kernel's limit of watches is used up: polling has to do
+        except (OSError, RuntimeError):
+            return False  # no more watches, or no more threads: polling has to do
         self._observer = observer
         return True
 

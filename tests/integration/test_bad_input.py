@@ -132,7 +132,7 @@ def test_unreadable_file(plain_env: FjdEnv) -> None:
     plain_env.worker()
     plain_env.serve()
     plain_env.put("secret", GOOD, mode=0)
-    check_rejected(plain_env, "secret", "you may not read it", "chmod u+r")
+    check_rejected(plain_env, "secret", "you may not read it", "type `chmod u+r secret`")
 
 
 def test_foreign_file(require_root: None, plain_env: FjdEnv) -> None:

@@ -116,6 +116,18 @@ def test_the_directory_was_deleted(env: FjdEnv, words: tuple[str, ...]) -> None:
     assert env.sightings() == {}
 
 
+@pytest.mark.parametrize(
+    "words", [("fjd_dispatcher",), ("fjd", "doctor", "--local-only")], ids=lambda words: words[0]
+)
+def test_no_threads(plain_env: FjdEnv, words: tuple[str, ...]) -> None:
+    """Where the system gives no more threads, one line says with what to look."""
+    script = 'ulimit -p 1 2>/dev/null || ulimit -u 1; exec "$@"'
+    done = run_in_shell(plain_env, script, *plain_env.argv(*words))
+    assert done.code == 6, done
+    assert "no more memory or threads; see what ulimit -a allows" in done.err
+    assert not list(plain_env.home.glob("default/dispatcher/*")), "the lease was given up"
+
+
 def test_a_detached_dispatcher_that_cannot_start(env: FjdEnv) -> None:
     """A mistake that only the detached dispatcher would notice is told in the foreground."""
     done = env.run("fjd_dispatcher", "--detach", FJD_LEASE="abc")
