@@ -187,7 +187,7 @@ class Driver:
             if home:
                 how = serving.own(home, crew, start)
             else:
-                how = serving.joined(work.shelf, crew, start, self.say)
+                how = serving.joined(work, crew, start, self.say)
         finally:
             seconds = follower.stop()
             if crew:

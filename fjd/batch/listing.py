@@ -13,6 +13,7 @@ from fjd.errors import ConfigError, UsageError
 from fjd.spool.lists import grammar, shelf, submission, terms
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.terms import Terms
+from fjd.spool.lists.writing import Sign
 from fjd.spool.project import Project
 from fjd.system.identity import Identity
 
@@ -23,12 +24,14 @@ class Listing(NamedTuple):
     Attributes:
         done: how many of its tasks an earlier run has done; ``left``: whether others are to be run.
         feeder: what still brings tasks; None for a file.
+        sign: tells dispatchers elsewhere that who does lives; None for a file.
     """
 
     shelf: Shelf
     done: int
     left: bool
     feeder: Optional[Feeder]
+    sign: Optional[Sign] = None
 
 
 def check(path: str, name: str) -> bool:
@@ -63,7 +66,7 @@ def growing(
     """Submit a list that a stream, or a program, still adds to."""
     wanted = wanted._replace(writer=Identity.of(os.getpid()))
     target = submission.Growing(project, wanted.name, wanted)
-    return Listing(target.shelf, 0, True, Feeder(path, target, source))
+    return Listing(target.shelf, 0, True, Feeder(path, target, source), target.sign)
 
 
 def refuse_if_worked_off(project: Project, paths: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Callable, Optional
 from fjd.batch import ending, office
 from fjd.batch.crew import Crew
 from fjd.batch.interrupts import Interrupts
+from fjd.batch.listing import Listing
 from fjd.batch.office import Office, RunDispatcher
 from fjd.dispatcher.service import Contest
 from fjd.errors import ConfigError, NoWorkers
@@ -56,14 +57,17 @@ def own(serving: Office, crew: Optional[Crew], start: Callable[[], None]) -> How
     return how
 
 
-def joined(place: Shelf, crew: Optional[Crew], start: Callable[[], None], say: Say) -> How:
+def joined(work: Listing, crew: Optional[Crew], start: Callable[[], None], say: Say) -> How:
     """Wait for the end of a list that another dispatcher works off."""
+    place = work.shelf
     interrupts = Interrupts()
     alone = 0.0
     told = False
     try:
         start()
         while ending.of_list(place.project, place.key) is None and _there(place):
+            if work.sign:
+                work.sign.beat()
             if interrupts.count and not told:
                 told = True
                 say("finishing what runs; Ctrl-C again to stop now (nothing is lost either way)")
@@ -80,6 +84,8 @@ def joined(place: Shelf, crew: Optional[Crew], start: Callable[[], None], say: S
                 return How.NOBODY
     finally:
         interrupts.close()
+        if work.sign:
+            work.sign.end()
     return How.INTERRUPTED if interrupts.count else How.OVER
 
 

@@ -13,6 +13,7 @@ from fjd.spool.lists.names import Mark
 from fjd.spool.lists.shelf import Look, Shelf
 from fjd.spool.names import Token
 from fjd.spool.records import Record
+from fjd.spool.timings import LOCAL
 from fjd.system import files
 
 _LOOKS = 2  # without the mark until it counts as removed
@@ -25,11 +26,13 @@ class Office(NamedTuple):
         me: this dispatcher, in the form of a worker's name; for the progress file and the result.
         note: takes the record of an attempt that ended with its worker.
         held: whether this dispatcher still holds the lease.
+        patience: seconds without a sign of life until somebody on another host counts as dead.
     """
 
     me: str
     note: Callable[[Record], None]
     held: Callable[[], bool]
+    patience: float = LOCAL.far_lease
 
 
 class Absence:

@@ -85,7 +85,9 @@ class Dispatcher:
             lease, self._inbox, self._muster, self._cabinet, self.totals, self._note, say
         )
         me, office = f"dispatcher-0-{lease.nonce}", lambda: lease.held(nudge=True)
-        self._lists = Lists(project, me, self._note, office, manner.retries, self._hosts, clock)
+        self._lists = Lists(
+            project, me, self._note, office, manner.retries, self._hosts, clock, timings.far_lease
+        )
         self._crew_due = self._recount_due = self._nudge_due = 0.0
         self._told_benched: dict[str, Bench] = {}
         self._no_workers_since: Optional[float] = None

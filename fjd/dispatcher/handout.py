@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional
 
+from fjd.dispatcher.absence import Office
 from fjd.dispatcher.blame import Blame
 from fjd.dispatcher.brake import Brake
 from fjd.dispatcher.engines import Engines, Step, engine_of, rank_on
 from fjd.dispatcher.reader import Reader, common
+from fjd.dispatcher.writer import Writer
 from fjd.errors import JobFileError
 from fjd.spool import outcomes
 from fjd.spool.lists import content, halt, terms
@@ -33,12 +35,15 @@ class Handout:
         brake, engines: its end, and who runs PERENGINE commands.
     """
 
-    def __init__(self, shelf: Shelf, me: str, blame: Blame) -> None:
+    def __init__(
+        self, shelf: Shelf, office: Office, blame: Blame, clock: Callable[[], float]
+    ) -> None:
         self.shelf, self.blame = shelf, blame
         self.terms, self.trouble = _terms(shelf)
         blame.allow(self.terms.retries)
-        self.folder = Folder(shelf, me, blame, lambda lo, hi: self.reader.again(lo, hi))
-        self.reader = Reader(shelf, self.terms, self.folder.done)
+        self.folder = Folder(shelf, office.me, blame, lambda lo, hi: self.reader.again(lo, hi))
+        writer = Writer(shelf, self.terms.writer, office.patience, clock)
+        self.reader = Reader(shelf, self.terms, self.folder.done, writer)
         self._common = common(shelf.key, self.terms)
         self.engines = Engines(shelf, self.reader, self.folder, self._common)
         self.brake = Brake(shelf)

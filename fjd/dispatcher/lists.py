@@ -22,6 +22,7 @@ from fjd.spool.lists.names import Assigned
 from fjd.spool.lists.shelf import Shelf, keys
 from fjd.spool.project import Project
 from fjd.spool.records import Record
+from fjd.spool.timings import LOCAL
 
 _DEPTH = 2  # pieces in one pod: one that runs, one that waits
 _WORTH = 0.05  # s that a piece has waited before it is passed on
@@ -37,6 +38,7 @@ class Lists:
         retries: further attempts of a task after a failure.
         hosts: what is known of the hosts, also from single jobs.
         clock: monotonic seconds.
+        patience: seconds without a sign of life until somebody on another host counts as dead.
 
     Attributes:
         woken: workers that are to look into their pods: what they run was called off.
@@ -51,9 +53,10 @@ class Lists:
         retries: int,
         hosts: Hosts,
         clock: Callable[[], float] = time.monotonic,
+        patience: float = LOCAL.far_lease,
     ) -> None:
         self.project, self._retries = project, retries
-        self._office = Office(me, note, in_office)
+        self._office = Office(me, note, in_office, patience)
         self._hosts, self._clock = hosts, clock
         self.works: dict[str, Work] = {}
         self.hands = Hands(project)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple, Optional
 
+from fjd.dispatcher.writer import Writer
 from fjd.errors import JobFileError
 from fjd.spool.lists import content, grammar
 from fjd.spool.lists.covered import Covered
@@ -39,13 +40,14 @@ class Reader:
 
     Args:
         done: the numbers that an earlier run has done.
+        writer: who may still write it.
 
     Attributes:
         broken_off: who wrote the list has died before its end.
     """
 
-    def __init__(self, shelf: Shelf, terms: Terms, done: Covered) -> None:
-        self._shelf, self._terms, self._done = shelf, terms, done
+    def __init__(self, shelf: Shelf, terms: Terms, done: Covered, writer: Writer) -> None:
+        self._shelf, self._terms, self._done, self._writer = shelf, terms, done, writer
         self._name = terms.name or job_name(shelf.key)
         self._file: Optional[BinaryIO] = None
         self._source = self._nothing = grammar.Reader(io.BytesIO(), "")
@@ -204,7 +206,7 @@ class Reader:
 
     def _read(self, count: int) -> None:
         source, ahead = self._source, self._ahead
-        dead = self._writer_is_dead()
+        dead = not source.exhausted and self._writer.is_dead()
         try:
             while len(ahead) < count and self._weight < _HEAVY:
                 item = source.next()
@@ -227,11 +229,6 @@ class Reader:
         except BaseException:
             self.close()  # a source that has failed looks like one that is exhausted
             raise
-
-    def _writer_is_dead(self) -> bool:
-        """Tell whether nobody adds to the list any more; asked before it is read."""
-        writer = self._terms.writer
-        return writer is not None and not self._source.exhausted and writer.alive() is False
 
     def close(self) -> None:
         """Leave nothing open."""

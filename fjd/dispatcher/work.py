@@ -40,7 +40,7 @@ class Work(Handout):
     def __init__(
         self, shelf: Shelf, office: Office, blame: Blame, clock: Callable[[], float]
     ) -> None:
-        super().__init__(shelf, office.me, blame)
+        super().__init__(shelf, office, blame, clock)
         self._office, self._clock = office, clock
         self._rows = Rows(shelf, self.terms, office.me, self.reader)
         self.gate = Gate(shelf, self.reader, self.folder, self._rows)

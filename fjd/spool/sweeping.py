@@ -13,6 +13,7 @@ import shutil
 from typing import Optional
 
 from fjd.spool import contexts, crew, pods
+from fjd.spool.lists import writing
 from fjd.spool.lists.submission import STAGED
 from fjd.spool.names import WHY, is_pod
 from fjd.spool.project import Project
@@ -27,6 +28,7 @@ def sweep(project: Project) -> None:
     _reasons(project)
     _copies(project)
     contexts.sweep(project)
+    writing.sweep(project)
     now = project.server_now()
     base = os.path.dirname(project.tmp)
     for host in files.listing(base) or ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Optional
@@ -105,6 +106,43 @@ def test_driver_that_loses_its_power(fresh_bed: Bed) -> None:
     assert set(map(int, twice)) == set(range(count))
     assert sum(twice.values()) - count <= 8  # what ran when its workers were ended
     assert not any("fjd_worker" in line for line in command_lines(fresh_bed))
+
+
+def test_stream_that_loses_its_host(fresh_bed: Bed) -> None:
+    """A list that is still being written waits for its writer as long as that host lives.
+
+    Then those leave who were hired for it, and who was hired by hand stays.
+    """
+    serving = [sys.executable, "-m", "fjd.scripts.fjd_dispatcher", "--keep-running"]
+    hiring = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "hire", "1"]
+    env = {"FJD_FAR_LEASE": "4", "FJD_HEARTBEAT": "0.5"}
+    fresh_bed.run("node2", hiring)
+    fresh_bed.popen("node2", serving, env=env)
+    words = ["--project", "default", "-s", "node3:2", "-p", "run1", "-"]
+    place = fresh_bed.home / ".fjd" / "default"
+    wait_for(lambda: list(place.glob("dispatcher/e*")), "somebody serves", 60)
+    run = fresh_bed.popen("node1", [*BATCH, *words], stdin=subprocess.PIPE)
+    assert run.stdin
+    run.stdin.write("echo $DISBATCH_ENGINE_RANK >> ran_$(hostname)\n")
+    run.stdin.flush()
+    wait_for(lambda: ran(fresh_bed), "a task has run", 60)
+
+    def beats() -> int:
+        return max(
+            (int(path.name.split(",")[2]) for path in place.glob("contexts/writer,*")), default=0
+        )
+
+    wait_for(lambda: beats() > 16, "two leases have passed", 60)
+    assert run.poll() is None
+    assert list(place.glob("lists/*"))
+    fresh_bed.power_cut("node1")
+    wait_for(lambda: list(place.glob("failed/*/stdin*,x1")), "the list has failed", 60)
+    wait_for(
+        lambda: not any("fjd_worker" in line for line in fresh_bed.command_lines("node3")),
+        "those who were hired for it have left",
+        60,
+    )
+    assert any("fjd_worker" in line for line in fresh_bed.command_lines("node2"))
 
 
 def ran(bed: Bed) -> list[str]:

@@ -113,10 +113,9 @@ def test_killed_in_a_project(env: FjdEnv) -> None:
     run.kill()
     run.ended()
     (env.cwd / "go").touch()
-    wait_lines(env, "ended", 6)
-    assert len(codes(env)) == 6
     wait_until(lambda: list(env.sightings()) == [worker.id], "they leave", 20.0, env.show)
     wait_until(lambda: not contexts.everyone(env.project), "and are forgotten", 20.0, env.show)
+    assert len(lines_of(env, "ended")) == 6 == len(codes(env))
     tasks(env, "true", "true")
     done = batch(env, *words[:-1], "run2", "tasks")
     assert done.code == 0, done.err

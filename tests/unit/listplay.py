@@ -79,11 +79,16 @@ class Worker:
         return taking.held(self.project, self.id)
 
 
-def lists(project: Project, retries: int = 0, notes: Optional[list[Record]] = None) -> Lists:
+def lists(
+    project: Project,
+    retries: int = 0,
+    notes: Optional[list[Record]] = None,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> Lists:
     """Return a new dispatcher's lists."""
     me = names.new_worker("dispatcher", 0)
     note = notes.append if notes is not None else lambda _: None
-    return Lists(project, me, note, lambda: True, retries, Hosts(lambda _: None), lambda: 0.0)
+    return Lists(project, me, note, lambda: True, retries, Hosts(lambda _: None), clock)
 
 
 def feed(desk: Lists, worker: Worker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.submission import Growing
 from fjd.spool.lists.tally import Tally
 from fjd.spool.lists.terms import Terms
+from fjd.spool.lists.writing import Sign
 from fjd.spool.project import Project
 from fjd.system.identity import Identity
 from fjd.worker.pieces import Turn
@@ -271,6 +273,24 @@ def test_writer_died(ground: Ground, project: Project) -> None:
     assert ground.outcome() == "x1"
     assert "writer died" in ground.cause()
     assert ground.reason() == halt.WRONG
+
+
+def test_writer_died_elsewhere(ground: Ground, project: Project) -> None:
+    """On another host it is dead when its sign of life stands still: not sooner, and not never."""
+    elsewhere = Identity("elsewhere", "another boot", "pid:[1]", 7, 7)
+    target = Growing(project, "x", ground.terms._replace(writer=elsewhere))
+    target.write(b"a\n")
+    desk, worker = lists(project, clock=itertools.count(0.0, 4.0).__next__), Worker(project)
+    sign = Sign(project, target.shelf.key, itertools.count(0.0, 6.0).__next__)
+    for _ in range(100):
+        sign.beat()
+        desk.look(nudge=True)
+        desk.give(worker.id, "host", 1)
+        worker.work()
+    assert shelf.keys(project)
+    work_off(project, desk, [worker])
+    assert commands(worker, project) == ["a"]
+    assert "writer died" in ground.cause()
 
 
 # -- stopping --------------------------------------------------------------------------------------

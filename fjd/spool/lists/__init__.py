@@ -67,8 +67,8 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
     submit    user, fjd   write a directory under tmp/ with the token at n0, terms, progress.resume;
                           sync; rename it -> lists/<key>. Before: it is swept a day later. Who
                           still writes a list (terms: ``writer``) adds to the token itself, which
-                          is his file whatever its name; the tasks end at ``#FJD END``, or with
-                          him: then the list fails.
+                          is his file whatever its name, and gives a sign of life (writing.py);
+                          the tasks end at ``#FJD END``, or with him: then the list fails.
     open      dispatcher  mkdir lists/<key>; rename the job -> lists/<key>/T,n0. Between: an empty
                           directory, removed at the next start.
     cut       dispatcher  deliver what the mark bore; create P,new; rename the mark [decides];

@@ -20,6 +20,7 @@ from fjd.spool.lists.grammar import LONGEST
 from fjd.spool.lists.names import NOBODY, SKIPPED, Mark
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.terms import Terms
+from fjd.spool.lists.writing import Sign
 from fjd.spool.names import Token, new_key
 from fjd.spool.project import Project
 from fjd.system import files
@@ -102,7 +103,8 @@ def check(path: str, name: str, follow: bool = False) -> None:
 class Growing:
     """A list that is worked off while it is being written; ``shelf`` is where.
 
-    Its terms should name the writer: without one it is known only by its end that it has ended.
+    Its terms should name the writer: without one it is known only by its end that it has ended. For
+    a dispatcher on another host the writer lets ``sign`` beat.
     """
 
     def __init__(self, project: Project, name: str, terms: Terms) -> None:
@@ -111,6 +113,7 @@ class Growing:
             staged.describe(terms, ())
             self.shelf = staged.publish()
             self._fd = os.dup(staged.fd)  # of whatever name the list is now
+            self.sign = Sign(project, self.shelf.key)
         finally:
             staged.close()
 
@@ -134,6 +137,7 @@ class Growing:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            self.sign.end()
 
 
 def command_lines(command: bytes) -> bytes:
