@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 # Opening a terminal makes it the one that the new session belongs to: passwords are asked there.
+_SEQUENCE = re.compile(r"\x1b(?:\[\??([0-9;]*)([A-Za-z])|[()][A-Z0-9]|[=>78M])|[\x0e\x0f]|\$<\d+>")
 OWN = 'exec "$@" <"$TERMINAL" >"$TERMINAL" 2>&1'
 
 
@@ -66,6 +68,11 @@ class Terminal:
             assert time.monotonic() < end, self.printed
             self._read(0.1)
 
+    def watch(self) -> None:
+        """Read what is there to be read."""
+        while select.select([self._master], [], [], 0)[0]:
+            self._read(0)
+
     def type(self, text: str) -> None:
         """Type something."""
         os.write(self._master, text.encode())
@@ -76,8 +83,7 @@ class Terminal:
         while self.process.poll() is None:
             assert time.monotonic() < end, self.printed
             self._read(0.05)
-        while select.select([self._master], [], [], 0)[0]:
-            self._read(0)
+        self.watch()
         return self.process.returncode
 
     def screen(self) -> list[str]:
@@ -100,3 +106,43 @@ class Terminal:
                 line = line[:column].ljust(column) + char + line[column + 1 :]
                 column += 1
         return [*lines, line.rstrip()]
+
+
+def picture(printed: bytes, lines: int, columns: int) -> list[str]:
+    """Return what a person sees after a program has drawn on a vt100: its screen, line by line."""
+    cells = [[" "] * columns for _ in range(lines)]
+    y = x = at = 0
+    text = printed.decode("utf-8", "replace")
+    while at < len(text):
+        found = _SEQUENCE.match(text, at)
+        if found is None:
+            char = text[at]
+            at += 1
+            if char == "\r":
+                x = 0
+            elif char == "\n":
+                y = min(y + 1, lines - 1)
+            elif char == "\b":
+                x = max(x - 1, 0)
+            elif char.isprintable() and x < columns:
+                cells[y][x] = char
+                x += 1
+            continue
+        at = found.end()
+        numbers = [int(word or 0) for word in (found[1] or "").split(";")]
+        first, command = numbers[0], found[2]
+        if command == "H":
+            y, x = max(first, 1) - 1, max(numbers[1] if len(numbers) > 1 else 1, 1) - 1
+        elif command in ("A", "B"):
+            y = max(0, min(lines - 1, y + max(first, 1) * (1 if command == "B" else -1)))
+        elif command in ("C", "D"):
+            x = max(0, min(columns, x + max(first, 1) * (1 if command == "C" else -1)))
+        elif command == "K":
+            lo, hi = (0 if first else x), (x + 1 if first == 1 else columns)
+            cells[y][lo:hi] = " " * (hi - lo)
+        elif command == "J":
+            for row in range(y + (first == 0), lines):
+                cells[row] = [" "] * columns
+            if not first:
+                cells[y][x:] = " " * (columns - x)
+    return ["".join(row).rstrip() for row in cells]

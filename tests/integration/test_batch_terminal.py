@@ -12,13 +12,15 @@ from termios import TIOCSWINSZ
 
 import pytest
 from harness import Daemon, FjdEnv, wait_until
-from terminal import Terminal
+from terminal import Terminal, picture
 
 from fjd.batch.prefix import Prefix
 from fjd.spool import contexts
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
 
+LINES, COLUMNS = 24, 100
+FREE = ("-c", "0.1", "-t")
 HOLD = "echo s >> began; until [ -e go ]; do sleep 0.02; done"
 
 
@@ -105,6 +107,97 @@ def test_monitor_stops_an_engine(env: FjdEnv, key: str, asks: str, says: str) ->
         screen.type("y")
         screen.says(says)
         assert contexts.look(project).stops == {0}
+
+
+def seen(screen: Terminal) -> list[list[str]]:
+    """Return the words of each line of a monitor's screen, as it is now."""
+    screen.watch()
+    return [line.split() for line in picture(screen.printed, LINES, COLUMNS)]
+
+
+def wait_seen(screen: Terminal, text: str) -> None:
+    """Wait until a line of the screen has exactly these words, but for its frame."""
+
+    def there() -> bool:
+        return any(" ".join(line).strip("| ") == text for line in seen(screen))
+
+    wait_until(there, f"{text} is seen", 30.0, lambda: repr(seen(screen)))
+
+
+def test_monitor_counts(env: FjdEnv) -> None:
+    """Each engine has its line: who it is, what it was given, what of it has ended and how."""
+    tasks(env, "true", "false", "true", HOLD, HOLD)
+    env.env["TERM"] = "vt100"
+    run = env.start("fjd-batch", "-p", "run1", *FREE, "2", "tasks")
+    began = env.cwd / "began"
+    wait_until(lambda: began.exists() and len(began.read_text()) == 4, "tasks run", 30.0, env.show)
+    with terminal(env, [str(env.cwd / "run1_dbUtil.sh"), "--mon"], COLUMNS, LINES) as screen:
+        wait_seen(screen, "Slots 2 Tasks: Finished 3 Failed 1 Barrier -")
+        wanted = ["0", "local0", hostname()]
+
+        def line() -> list[str]:
+            found = [[w for w in words if w not in "|`+"] for words in seen(screen)]
+            return next((words for words in found if words[:3] == wanted), [])
+
+        wait_until(lambda: line()[4:] == ["0", "5", "3", "1"], "the counts", 30.0, lambda: line())
+        (env.cwd / "go").touch()
+        assert run.ended() == 0
+        wait_seen(screen, "[disBatch controller has exited]")
+        screen.type("q")
+        assert screen.ended() == 0
+
+
+UP, DOWN = "\x1bOA", "\x1bOB"  # what the keys send once curses has asked for them
+
+
+def test_monitor_keys(env: FjdEnv) -> None:
+    """Keys choose an engine, and whatever is not a yes stops nothing."""
+    tasks(env, HOLD, HOLD)
+    env.env["TERM"] = "vt100"
+    run = env.start("fjd-batch", "-S", "-p", "run1", "tasks")
+    run.says("Run this script")
+    script = str(env.cwd / "run1_dbUtil.sh")
+    before = env.argv
+    env.argv = lambda program, *words: [script, *words]  # type: ignore[method-assign]
+    for label in ("one", "two"):
+        env.start("dbUtil", "-s", "localhost:1", "-l", label).asked = True
+    env.argv = before  # type: ignore[method-assign]
+    began = env.cwd / "began"
+    wait_until(lambda: began.exists() and len(began.read_text()) == 4, "tasks run", 30.0, env.show)
+    prefix = Prefix(f"{env.cwd.resolve()}/run1")
+    project = Project(prefix.project, f"{env.home}/{prefix.project}")
+    labels = [context.label for context in contexts.everyone(project)]
+    with terminal(env, [script, "--mon"], COLUMNS, LINES) as screen:
+        for label in labels:
+            screen.says(label)
+
+        def asks(keys: str, rank: int, answer: str) -> None:
+            screen.type(keys)
+            text = f"Stopping engine {rank} ({hostname()}, {labels[rank]})"
+            wait_until(lambda: text in drawn(screen), text, 30.0, lambda: drawn(screen))
+            screen.type(answer)
+            wait_until(lambda: text not in drawn(screen), "it is answered", 30.0)
+
+        asks("E", 0, "n")
+        asks("dE", 1, "c")
+        asks("uE", 0, "N")
+        asks(f"{DOWN}E", 1, "C")
+        asks(f"{UP}E", 0, "\x1b")
+        screen.type(f"?{DOWN}")
+        screen.says("C: Shutdown context; E: Shutdown engine; q: quit")
+        assert contexts.look(project).stops == set()
+        asks("E", 1, "Y")
+        wait_until(lambda: contexts.look(project).stops == {1}, "it is asked to stop")
+        (env.cwd / "go").touch()
+        screen.type("q")
+        assert screen.ended() == 0
+    assert run.ended() == 0
+
+
+def drawn(screen: Terminal) -> str:
+    """Return the whole screen as it is now."""
+    screen.watch()
+    return "\n".join(picture(screen.printed, LINES, COLUMNS))
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(86, 30), (120, 16)])
