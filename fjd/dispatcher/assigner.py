@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 from fjd.dispatcher import pairing
 from fjd.dispatcher.filer import Totals
-from fjd.dispatcher.hosts import Hosts
+from fjd.dispatcher.hosts import PATIENCE, Hosts
 from fjd.dispatcher.muster import Member, Muster
 from fjd.errors import JobFileError
 from fjd.spool import jobfile, pods
@@ -85,12 +85,18 @@ class Assigner:
         return min(others, key=lambda m: len(m.hand), default=member)
 
     def _level(self, members: list[Member], now: float) -> bool:
-        """The queue is empty: let an idle worker have what waits behind somebody's long task."""
+        """The queue is empty: let an idle worker have what waits behind somebody's long task.
+
+        What failed on its host is left to the others for a while: a host that eats tasks is always
+        idle, and would have them back before anybody else could try.
+        """
         moved = False
         for idle in [member for member in members if not member.hand]:
-            spare = pairing.spare(members)
-            if spare is None:
+            if pairing.spare(members) is None:
                 break
+            spare = self._spare_for(idle.host, members, now)
+            if spare is None:
+                continue
             rich, old = spare
             new = self._next_token(old)
             try:
@@ -105,6 +111,16 @@ class Assigner:
                 rich.hand[old] = True  # RACE: it has just been accepted, or it has ended
             moved = moved or won
         return moved
+
+    def _spare_for(
+        self, host: str, members: list[Member], now: float
+    ) -> Optional[tuple[Member, Token]]:
+        """Return what waits behind others and may go to a host, and who has it."""
+
+        def suits(token: Token) -> bool:
+            return host not in self._hosts.avoid(token.key, now - PATIENCE)
+
+        return pairing.spare(members, suits)
 
     def _next_token(self, token: Token) -> Token:
         """Return the name for the next assignment; serials rise, so no job has one name twice."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Callable, Optional
 
-from fjd.dispatcher.hosts import QUICK, Hosts, Key
+from fjd.dispatcher.hosts import PATIENCE, QUICK, Hosts, Key
 from fjd.spool import outcomes
 from fjd.spool.lists.names import Piece
 from fjd.spool.records import Record
-
-PATIENCE = 30.0  # s that a task waits for another host than that where it has failed
 
 
 class Blame:

@@ -19,6 +19,7 @@ from fjd.spool.names import Token
 STREAK = 5  # quick failures in a row
 QUICK = 5.0  # s from the assignment to a failure that comes too soon to be the task's own work
 WHILE = 300.0  # s on the bench, at first
+PATIENCE = 30.0  # s that a task waits for another host than that where it has failed
 EVER = float("-inf")
 _LONGEST = 3600.0
 _REMEMBERED = 1000  # failures in a row that are remembered of one host

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Optional
+from typing import Callable, Optional
 
 from fjd.dispatcher.muster import Member
 from fjd.spool.names import Token
@@ -35,12 +35,14 @@ def hungriest(members: list[Member], queued: int) -> Optional[Member]:
     return member if len(member.hand) < depth(member, share) else None
 
 
-def spare(members: Iterable[Member]) -> Optional[tuple[Member, Token]]:
+def spare(
+    members: Iterable[Member], suits: Callable[[Token], bool] = lambda token: True
+) -> Optional[tuple[Member, Token]]:
     """Return an assignment that waits behind others, and who has it; the longest queue first."""
     rich = max(members, key=lambda m: len(m.hand), default=None)
     if rich is None or len(rich.hand) < 2:
         return None
     if rich.mean is not None and rich.mean * len(rich.hand) < _WORTH:
         return None
-    waiting = [token for token, accepted in rich.hand.items() if not accepted]
+    waiting = [token for token, accepted in rich.hand.items() if not accepted and suits(token)]
     return (rich, waiting[-1]) if waiting else None

@@ -222,6 +222,39 @@ def test_second_try_succeeds(project: Project, hire: Hire, tools: type[Tools]) -
     assert (bench.dispatcher.totals.done, bench.dispatcher.totals.bad) == (1, 0)
 
 
+def test_elsewhere_first(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
+    """What failed on one host waits for another one, also behind a long job; but not for ever."""
+    busy, sick = (hire(tools.ELSEWHERE._replace(host=host)) for host in ("well", "sick"))
+    tools.drop(bench.project, "long")
+    bench.tick()
+    (long,) = filter(None, (busy.accept(), sick.accept()))
+    if sick.hand:
+        busy, sick = sick, busy
+    tools.drop(bench.project, "job", b"[control]\nexecutable: false\nretries: 2\n")
+    bench.tick()
+    assert work(sick, "x1") == ["job"]
+    bench.tick(5)
+    assert [held.token.job for held in busy.hand] == ["long", "job"]
+    assert sick.hand == [], "it would fail there once more"
+    bench.tick(5, seconds=10.0)
+    assert work(sick, "x1") == ["job"], "long waits are worth another try"
+    bench.tick()
+    assert busy.finish(long)
+    assert work(busy) == ["job"]
+    assert bench.tick() is False
+    assert (bench.dispatcher.totals.done, bench.dispatcher.totals.bad) == (2, 0)
+
+
+def test_nowhere_else(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
+    """A host that is alone tries again what failed there."""
+    worker = hire()
+    tools.drop(bench.project, "job", b"[control]\nexecutable: false\nretries: 1\n")
+    bench.tick()
+    assert work(worker, "x1") == ["job"]
+    bench.tick()
+    assert work(worker) == ["job"]
+
+
 # -- rejected and cancelled -----------------------------------------------------------------------
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Callable
 import pytest
 from listplay import outcome
 
-from fjd.dispatcher.blame import PATIENCE
-from fjd.dispatcher.hosts import WHILE, Hosts
+from fjd.dispatcher.hosts import PATIENCE, WHILE, Hosts
 from fjd.dispatcher.lists import Lists
 from fjd.dispatcher.muster import Member
 from fjd.spool import names, records
