@@ -84,7 +84,7 @@ def test_killed_and_resumed(env: FjdEnv, seed: int) -> None:
     for path in env.cwd.glob("run1_status.txt*"):
         for line in path.read_text().splitlines():
             flags, number = line.split("\t")[:2]
-            ran[int(number)] += flags[3:] == " "
+            ran.update([int(number)] * (flags[3:] == " "))  # no zeros: Python 3.9 compares them
     assert ran == Counter(TASKS), "each task has been run for one row, in whichever file"
 
     events = log(env)
