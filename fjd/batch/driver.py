@@ -217,9 +217,8 @@ class Driver:
             failed = f", {counts.failed} failed" if counts.failed else ""
             noun = "task" if counts.tasks == 1 else "tasks"
             self.say(f"{counts.tasks} {noun}{failed}, {duration(seconds)}; {self.prefix.status}")
-        return verdict.judge(
-            how, end, counts, trouble, self.prefix, self.options.exit_code, self.say
-        )
+        source, strict = self.options.source, self.options.exit_code
+        return verdict.judge(how, end, counts, trouble, self.prefix, source, strict, self.say)
 
     def _card(self, project: Project, work: Listing) -> Run:
         words = self.options.context

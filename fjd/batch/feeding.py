@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Optional, Protocol
+from typing import NoReturn, Optional, Protocol
 
 from fjd.batch.tasksource import TaskSource
 from fjd.errors import FjdError, JobFileError
@@ -57,13 +57,28 @@ class Feeder(threading.Thread):
 
     def _copy(self) -> None:
         """Copy a stream as it comes; what is behind its last line break is a line as well."""
-        last = b"\n"
+        last, lines = b"\n", 0
         fd = sys.stdin.fileno() if self._path == "-" else os.open(self._path, os.O_RDONLY)
         while True:
             data = os.read(fd, _CHUNK)
             if not data:
                 break
+            if 0 in data:
+                self._refuse(data, lines)
             self._target.write(data)
-            last = data[-1:]
+            last, lines = data[-1:], lines + data.count(b"\n")
         if last != b"\n":
             self._target.write(b"\n")
+
+    def _refuse(self, data: bytes, lines: int) -> NoReturn:
+        """Feed what is before the line with a NUL byte, and end there.
+
+        Whoever reads the list cannot tell such a byte from one that a file server has not got yet.
+        """
+        before = data[: data.rfind(b"\n", 0, data.index(0)) + 1]
+        self._target.write(before)
+        raise JobFileError(
+            f"line {lines + before.count(10) + 1} holds a NUL byte, which no command can",
+            where="stdin" if self._path == "-" else self._path,
+            remedy="look at it with: cat -A",
+        )

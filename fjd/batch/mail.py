@@ -24,6 +24,7 @@ PORT = 25
 TIMEOUT = 30.0  # s that the server may take for one answer
 WAITING = 20  # mails that may wait for being sent
 LONGEST = 1 << 20  # bytes of rows in one mail
+LONGEST_REASON = 120  # characters of what a server says
 _LOOK = 0.25  # s between two looks whether it is over
 
 
@@ -123,13 +124,31 @@ class Mailer:
                 self._send(message)
             except (OSError, smtplib.SMTPException, ValueError) as error:
                 self._disabled = True
-                why = one_line(str(error)) or type(error).__name__
-                self._talk(f'Failed to send notification message: "{why}". Disabling.')
+                server = "{}:{}".format(*self._server)
+                self._talk(
+                    f'Failed to send notification message: "{reason(error)}". Disabling. '
+                    f"(The mail server was {server}; FJD_SMTP says which one it is.)"
+                )
 
     def _send(self, message: EmailMessage) -> None:
         name = socket.gethostname()  # smtplib's own way asks the name server, for minutes
         with smtplib.SMTP(*self._server, local_hostname=name, timeout=self._timeout) as server:
             server.send_message(message, self._address, [self._address])
+
+
+def reason(error: Exception) -> str:
+    """Return what a mail server, or the way to it, had against a message, in few words."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused) and error.recipients:
+        code, said = next(iter(error.recipients.values()))
+        error = smtplib.SMTPResponseException(code, said)
+    if isinstance(error, smtplib.SMTPResponseException):
+        answer = error.smtp_error
+        text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
+        text = f"{error.smtp_code} {text}" if error.smtp_code > 0 else text
+    else:
+        text = (isinstance(error, OSError) and error.strerror) or str(error)
+    text = one_line(text) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 def check_address(address: str) -> str:

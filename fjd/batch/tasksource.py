@@ -96,6 +96,11 @@ class TaskSource:
                 if record is None or record == done:
                     return count
                 count += 1
+                if 0 in record:
+                    raise SourceError(
+                        f"record {count} holds a NUL byte, which no command can",
+                        remedy="let the program put text without it",
+                    )
                 write(b"#FJD LINE %d\n%b\n" % (count, record.rstrip(b"\n")))
         except _Stopped:
             return count

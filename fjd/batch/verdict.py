@@ -24,6 +24,7 @@ def judge(
     counts: Counts,
     trouble: Optional[FjdError],
     prefix: Prefix,
+    source: str,
     strict: bool,
     say: Callable[[str], None],
 ) -> int:
@@ -31,11 +32,12 @@ def judge(
 
     Args:
         trouble: why tasks stopped coming; None if they did not.
+        source: as the user said it; "": a program.
         strict: tasks that failed make the run fail.
     """
-    again = f"to go on, type the same command with -r {shlex.quote(prefix.status)}"
+    again = _how_to_go_on(prefix, source)
     if how is How.INTERRUPTED:
-        say(f"stopped after {counts.tasks} tasks; {again}")
+        say(f"stopped after {counts.tasks} {'task' if counts.tasks == 1 else 'tasks'}; {again}")
         return INTERRUPTED
     if how is How.NOBODY:
         say(
@@ -62,3 +64,13 @@ def judge(
         say(f"{SOME_FAILED}: {failed} of {counts.tasks}; see {prefix.status}")
         return STOPPED
     return 0
+
+
+def _how_to_go_on(prefix: Prefix, source: str) -> str:
+    """Say what to type next; tasks of a program have no numbers to go by."""
+    status = shlex.quote(prefix.status)
+    if not source:
+        return f"what was done stands in {status}"
+    if source == "-":
+        return f"to go on, give the same tasks to the same command with -r {status}"
+    return f"to go on, type the same command with -r {status}"

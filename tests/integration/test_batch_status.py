@@ -162,6 +162,17 @@ def test_wrong_line_in_a_stream(env: FjdEnv) -> None:
     assert not (env.cwd / "late").exists()
 
 
+def test_a_nul_byte_in_a_stream(env: FjdEnv) -> None:
+    """It ends the run at once, with its line; what came before is run."""
+    run = stream(env, "-p", "run1")
+    _, err = run.communicate(b"echo one >> ran\n\necho two >> ran\na\0b\ntouch late\n", timeout=30)
+    assert run.returncode == 6, err
+    assert b"stdin: line 4 holds a NUL byte" in err
+    assert b"give the same tasks to the same command with -r" in err
+    assert sorted(lines_of(env, "ran")) == ["one", "two"]
+    assert not (env.cwd / "late").exists()
+
+
 def test_empty_stream(env: FjdEnv) -> None:
     """No tasks in a stream are no tasks."""
     run = stream(env, "-p", "run1")

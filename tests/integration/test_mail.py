@@ -93,6 +93,7 @@ def test_the_server_of_the_environment(
         ({"RCPT": "550 no such user"}, "no such user"),
         ({"END": "552 too much"}, "too much"),
         ({"HELLO": "\x1b[31m\x00 nonsense"}, "nonsense"),
+        ({"HELLO": "554 " + "too long " * 50}, "too long..."),
         ({"HELLO": None}, "timed out"),
         ({"EHLO": None, "HELO": None}, "timed out"),
         ({"END": None}, "timed out"),
@@ -114,7 +115,9 @@ def test_a_bad_server(
     (line,) = said
     assert line.startswith('Failed to send notification message: "')
     assert reason in line
-    assert line.endswith('". Disabling.')
+    assert f'". Disabling. (The mail server was {server.address}; FJD_SMTP' in line
+    assert len(line) < 300
+    assert "b'" not in line, "what the server says is shown, and not what Python makes of it"
     assert line.isprintable()
     assert server.visits == 1
 

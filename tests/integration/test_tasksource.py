@@ -271,6 +271,15 @@ def test_a_command_that_fails_later(source: Make, program: Callable[[str], str])
     assert lines == [b"#FJD LINE 1\na\n"]
 
 
+def test_a_record_that_no_command_can_be(source: Make, program: Callable[[str], str]) -> None:
+    """It is refused with its number at once; what came before is written."""
+    one = source(program("put('prog task', 'a')\nput('prog task', 'b\\0c')\n"))
+    lines: list[bytes] = []
+    with pytest.raises(SourceError, match="record 2 holds a NUL byte"):
+        one.feed(lines.append)
+    assert lines == [b"#FJD LINE 1\na\n"]
+
+
 def test_a_command_that_forgets_the_end(
     source: Make, said: list[str], program: Callable[[str], str]
 ) -> None:
