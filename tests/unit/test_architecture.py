@@ -219,3 +219,24 @@ def test_nothing_is_swallowed() -> None:
     """Whoever catches everything says or does something about it."""
     found = [(m, n) for m in MODULES for n in nodes(m) if swallows(n)]
     assert [f"{m}:{n.lineno}" for m, n in found if isinstance(n, ast.ExceptHandler)] == []
+
+
+FORBIDDEN = re.compile(
+    r"(pickle|cPickle|_pickle)\.(load|loads|Unpickler)|(marshal|shelve|dill|yaml)\..*|eval|exec"
+    r"|os\.(system|popen)|subprocess\.(getoutput|getstatusoutput)"
+)
+# Where a shell runs what the user has typed for it, with no name put into it.
+TYPED = ["fjd.api", "fjd.batch.retire"]
+
+
+def test_nothing_that_was_read_is_run() -> None:
+    """No pickle is read, no text is evaluated, and no shell gets a line that was put together."""
+    calls = [(m, n) for m in MODULES for n in nodes(m) if isinstance(n, ast.Call)]
+    names = [(m, ast.unparse(n.func)) for m, n in calls]
+    assert [found for found in names if FORBIDDEN.fullmatch(found[1])] == []
+    imports = [
+        (m, n) for m in MODULES for n in nodes(m) if isinstance(n, (ast.Import, ast.ImportFrom))
+    ]
+    assert {m for m, n in imports if "pickle" in ast.unparse(n)} <= {"fjd.batch.store"}  # it writes
+    shells = [m for m, n in calls for word in n.keywords if word.arg == "shell"]
+    assert sorted(shells) == TYPED
