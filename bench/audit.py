@@ -21,7 +21,7 @@ _BAD = r"x\d+|sig\d+|timeout|lost|cancelled"
 TOKENS = {
     "jobqueue": r"(?P<job>[^,]+)|" + _TOKEN.replace("job>", "job2>"),
     "requeue": rf"{_TOKEN}(,r[1-9]\d*)?",
-    f"jobpods/{_WORKER}": rf"{_TOKEN}(,run|,dead|,gone)?",
+    f"jobpods/{_WORKER}": rf"{_TOKEN}(,run|,(dead|gone)(,lost)?)?",
     "results": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok|{_BAD})",
     r"done/\d{3}": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>ok)",
     r"failed/\d{3}": rf"{_TOKEN},(?P<worker>{_WORKER}),(?P<code>{_BAD})",
@@ -89,6 +89,7 @@ class Audit:
             of a list's task, as the tasks themselves have noted.
         lists: which of the jobs are lists, and how many tasks they have.
         witness: where the progress files of the lists are kept, as ``<key>.<anything>``.
+        special: which numbers of lists are a "barrier", and which tasks end as "failed" in the end.
     """
 
     def __init__(
@@ -99,9 +100,10 @@ class Audit:
         executed: Optional[Sequence[str]] = None,
         lists: Optional[Mapping[str, int]] = None,
         witness: str = "",
+        special: Optional[Mapping[int, str]] = None,
     ) -> None:
         self.root, self.jobs, self.maybe, self.executed = root, jobs, maybe, executed
-        self.lists, self.witness = lists or {}, witness
+        self.lists, self.witness, self.special = lists or {}, witness, special or {}
         self.starts = Counter(executed or ())
         self.problems: list[str] = []
         self.places: dict[str, list[tuple[str, dict[str, Optional[str]]]]] = {}
@@ -226,7 +228,9 @@ class Audit:
         for task in counted.keys() - twice:
             ((worker, attempt),) = counted[task]
             found = ends.get((task, attempt, worker), [])
-            self._check_task(f"{key} {task} {attempt} {worker}", found)
+            end = self.special.get(task, "ok")
+            if end != "barrier" or worker != "-":
+                self._check_task(f"{key} {task} {attempt} {worker}", found, end)
         self._check_rows(name)
         return len(missing), len(twice)
 
@@ -239,14 +243,14 @@ class Audit:
             few = [task for task in range(self.lists[name]) if rows[task] != 1][:10]
             self.problems.append(f"the status file of {name}: {sum(rows.values())} rows, {few}")
 
-    def _check_task(self, what: str, found: Sequence[Mapping[str, Any]]) -> None:
-        """Look at the attempt of a list's task that counts."""
+    def _check_task(self, what: str, found: Sequence[Mapping[str, Any]], end: str) -> None:
+        """Look at the attempt of a list's task that counts, and should have come out so."""
         found = [record for record in found if not record.get("returned")]
         if found and all(record["outcome"] == "lost" for record in found):
             return  # (Two who judge say so twice.)
         # Who judged may have died before it was decided; the worker's own record is what counts.
         found = [record for record in found if record["outcome"] != "lost"]
-        if [record["outcome"] for record in found] != ["ok"]:
+        if [record["outcome"] for record in found] != [end]:
             self.problems.append(f"attempt {what} counts, and its records are {found}")
         elif self.executed is not None and self.starts[what] != 1:
             self.problems.append(f"attempt {what} counts, and was started {self.starts[what]}x")

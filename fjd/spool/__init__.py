@@ -18,6 +18,7 @@ States of a job (``T`` = ``KEY,s<serial>,a<attempt>[,c<crashes>][,f<failures>]``
     running   jobpods/<worker>/T,run                         worker: commit, give back
                                                              who buries: take
     taken     jobpods/<worker>/T,<why>    (dead, gone)       who buries: judge
+    lost      jobpods/<worker>/T,<why>,lost                  who buries: requeue
     ended     results/T,<worker>,<outcome>                   dispatcher: file (or requeue: retries)
     filed     done/<shard>/T,<worker>,ok                     nobody
               failed/<shard>/T,<worker>,<outcome>            user: retry -> requeue/T
@@ -83,9 +84,9 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
     take       who buries   rename T,run -> T,dead or T,gone. From here on its worker can end
                             nothing, so that what is judged is not overtaken.
     judge      who buries   (after take) read the records: what had ended is committed in the dead
-                            worker's name; else record the loss unless somebody has, and requeue
-                            as the next attempt (dead: one more crash; the fifth crash ends it
-                            as lost). A record that comes later is late.
+                            worker's name; else rename -> T,<why>,lost: a record that comes later
+                            is late. Then record the loss unless somebody has, and requeue as the
+                            next attempt (dead: one more crash; the fifth crash ends it as lost).
     dismiss    anybody      publish jobpods/W/dismissed: W leaves when the task that runs has ended,
                             and gives back the rest (dismissed,now: as if it was fired). The word
                             goes with the pod; who says it too late finds no pod.

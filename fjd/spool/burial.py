@@ -76,14 +76,23 @@ def _release(
     taken = held if held.why else pods.take(project, worker, held, why)
     if taken is None:
         return 0  # RACE: it has just ended
-    ended = records.find(project, worker, token.key, token.attempt)
-    if ended is not None and not ended.get("returned"):
-        code = outcomes.code(ended["outcome"], ended.get("exit") or ended.get("signal") or 0)
-        pods.end(project, worker, taken, code)  # it had finished; only the rename was missing
-        return 0
-    if ended is None and not _noted(project, token, worker):
+    if not taken.lost:
+        ended = records.find(project, worker, token.key, token.attempt)
+        if ended is not None and ended.get("returned"):  # it had stopped the task, to give it back
+            return pods.requeue(project, worker, taken, pods.after_return(token))
+        if ended is not None:
+            code = outcomes.code(ended["outcome"], ended.get("exit") or ended.get("signal") or 0)
+            pods.end(project, worker, taken, code)  # it had ended; only the rename was missing
+            return 0
+        # A worker that lives may still write that it ended, and whoever comes after us would read
+        # it beside what we record: so the name says first that this is late.
+        found = pods.give_up(project, worker, taken)
+        if found is None:
+            return 0  # RACE: somebody else buries it as well, and has judged it
+        taken = found
+    if not _noted(project, token, worker):
         note(loss_record(token, worker, cause))
-    if taken.why != DEAD or ended is not None:  # it had stopped the task itself, to give it back
+    if taken.why != DEAD:
         return pods.requeue(project, worker, taken, pods.after_return(token))
     pods.crash(project, worker, taken)
     return not pods.is_last(token)

@@ -8,6 +8,7 @@
               and in requeue/ ,r<random>          by whoever put it there
     accepted  <token>,run
     taken     <token>,<why>                       why: dead gone
+    lost      <token>,<why>,lost
     result    <token>,<worker>,<outcome>          outcome: ok x<exit> sig<signal> timeout lost
                                                   cancelled
     status    <result>.status.txt                 beside a list that has ended

@@ -1,7 +1,7 @@
 """Pods: what a worker is to run, and the renames by which a job changes hands.
 
 The worker's side (``Pod``): accept, commit, give back. The dispatcher's side: assign, withdraw;
-that of whoever buries the worker: take, end, crash.
+that of whoever buries the worker: take, give up, end, crash.
 Every verb answers True (it happened through us) or False (somebody else was first).
 """
 
@@ -19,6 +19,7 @@ from fjd.system import files
 CRASH_LIMIT = 5  # attempts that took their worker down before a job counts as lost
 
 _WHYS = (DEAD, GONE)
+_LOST = f",{outcomes.LOST}"
 DISMISSED, DISMISSED_NOW = "dismissed", "dismissed,now"  # in a pod: its worker is to leave
 
 
@@ -28,24 +29,27 @@ class Held(NamedTuple):
     Attributes:
         accepted: whether the worker has begun with it.
         why: why it was taken from its worker, DEAD or GONE; "" as long as it was not.
+        lost: whether it was judged: whatever its worker says of it now is late.
     """
 
     token: Token
     accepted: bool
     why: str = ""
+    lost: bool = False
 
     def __str__(self) -> str:
         if self.why:
-            return f"{self.token},{self.why}"
+            return f"{self.token},{self.why}{_LOST if self.lost else ''}"
         return f"{self.token}{RUN if self.accepted else ''}"
 
 
 def parse(name: str) -> Optional[Held]:
     """Read the name of a file in a pod; None if it is not an assignment."""
-    rest, _, last = name.rpartition(",")
+    lost = name.endswith(_LOST)
+    rest, _, last = (name[: -len(_LOST)] if lost else name).rpartition(",")
     if last in _WHYS:
         token = Token.parse(rest)
-        return Held(token, True, last) if token else None
+        return Held(token, True, last, lost) if token else None
     accepted = name.endswith(RUN)
     token = Token.parse(rest if accepted else name)
     return Held(token, accepted) if token else None
@@ -102,6 +106,12 @@ def take(project: Project, worker: str, held: Held, why: str) -> Optional[Held]:
     """
     pod, taken = project.pod(worker), held._replace(why=why)
     return taken if files.move(f"{pod}/{held}", f"{pod}/{taken}") else None
+
+
+def give_up(project: Project, worker: str, held: Held) -> Optional[Held]:
+    """Taken -> lost: no record of its end counts any more. None: somebody else judged it."""
+    pod, lost = project.pod(worker), held._replace(lost=True)
+    return lost if files.move(f"{pod}/{held}", f"{pod}/{lost}") else None
 
 
 def dismiss(project: Project, worker: str, now: bool = False) -> bool:
@@ -240,14 +250,18 @@ def remove_pod(project: Project, worker: str) -> bool:
     return True
 
 
+def running(project: Project, worker: str) -> list[str]:
+    """Return the names of the jobs of which a worker has a copy, for it runs them."""
+    try:
+        return files.listing(f"{project.running}/{worker}", nudge=True) or []
+    except OSError:
+        return []  # the job put something else in its place
+
+
 def clear_running(project: Project, worker: str) -> None:
     """Remove the copies of what a worker was running."""
     path = f"{project.running}/{worker}"
-    try:
-        names = files.listing(path) or []
-    except OSError:
-        names = []  # the job put something else in its place
-    for name in names:
+    for name in running(project, worker):
         try:
             files.remove(f"{path}/{name}")
         except OSError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fjd.spool import burial, crew, pods
+from fjd.spool import burial, crew, pods, records
 from fjd.spool.names import Token
 from fjd.spool.pods import CRASH_LIMIT
 from fjd.spool.project import Project
@@ -223,7 +223,7 @@ def test_everything_at_once(worker: FakeWorker, project: Project, notes: list[Re
     )
 
 
-@pytest.mark.parametrize("step", range(10))
+@pytest.mark.parametrize("step", range(11))
 def test_burier_dies(
     worker: FakeWorker,
     project: Project,
@@ -299,6 +299,32 @@ def test_it_leaves_while_it_is_buried(
 
     assert burial.bury(project, worker.id, worker.sighting, "it is silent", note, True) == 1
     assert left(project) == [f"requeue/{pods.after_crash(token)}"]
+
+
+@pytest.mark.parametrize("why", ["dead", "gone"])
+def test_it_ends_after_it_was_given_up(
+    worker: FakeWorker, project: Project, notes: list[Record], why: str
+) -> None:
+    """What is recorded as lost stays lost, though who did that dies and the task ends after all."""
+    token = give(worker, accept=True)
+
+    class Killed(Exception):
+        pass
+
+    def note(record: Record) -> None:
+        notes.append(record)
+        ledger = records.Ledger(project, "dispatcher-00ff00ff")
+        ledger.write(record)
+        ledger.close()
+        raise Killed
+
+    with pytest.raises(Killed):
+        burial.bury(project, worker.id, worker.sighting, "it is silent", note, why == "dead")
+    worker.record(token)
+    assert not worker.pod.commit(token, "ok")
+    assert bury(worker, notes, crashed=why == "dead") == 1
+    assert left(project) == [f"requeue/{token._replace(attempt=2, crashes=int(why == 'dead'))}"]
+    assert len(notes) == 1
 
 
 @pytest.mark.parametrize("why", ["dead", "gone"])
