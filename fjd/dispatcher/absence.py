@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple, Optional
 
-from fjd.spool import outcomes
-from fjd.spool.filing import Cabinet
+from fjd.spool import outcomes, whereabouts
 from fjd.spool.lists import afterwards, taking
 from fjd.spool.lists.covered import PROGRESS, RESUMED
 from fjd.spool.lists.folder import Counted, Folder
@@ -87,8 +86,7 @@ class Absence:
         """Record that the user removed the list, once."""
         key, mark = self._shelf.key, self.mark or Mark(Token(self._shelf.key))
         self.mark = None
-        cabinet = Cabinet(self._shelf.project)
-        if not any(result.token.key == key for result in cabinet.results(True)):
+        if not whereabouts.has_ended(self._shelf.project, key):
             n, code = self._folder.covered.count, outcomes.CANCELLED
             record = afterwards.record(
                 mark._replace(n=n, end=code), "", self._folder.tally, "its file was removed"

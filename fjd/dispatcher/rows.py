@@ -90,17 +90,26 @@ class Rows:
 
     def begin(self, seen: Look) -> None:
         """Let the file be there, with a row of all that is folded already."""
+        if self._is_over(seen):
+            return
         self._open()
         if _others(seen.others, self._me):
             self._restore(seen)
 
     def finish(self, seen: Look) -> None:
         """All tasks are folded: let each have its row, once, and survive a power cut."""
+        if self._is_over(seen):
+            return
         self.flush()
         if _others(seen.others, self._me) and self._restore(seen):
             self._write_anew()
         self._open().sync()
         self.close()
+
+    def _is_over(self, seen: Look) -> bool:
+        """Tell whether who closed the list has finished the file and moved it on."""
+        closed = seen.mark is not None and seen.mark.closed
+        return closed and STATUS not in seen.others and self.path == self.shelf.place(STATUS)
 
     def _restore(self, seen: Look) -> bool:
         """Write the rows that are missing; True if some stand there twice."""

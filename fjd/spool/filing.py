@@ -64,12 +64,15 @@ class Cabinet:
     def __init__(self, project: Project) -> None:
         self.project = project
         self._done, self._failed = Shards(project.done), Shards(project.failed)
-        self._statuses: set[str] = set()  # of lists, beside their results
+        self._statuses: dict[Token, str] = {}  # of lists, beside their results
 
     def results(self, nudge: bool = False) -> list[Result]:
         """Return what has ended and is not yet filed."""
         names = files.listing(self.project.results, nudge) or ()
-        self._statuses = {name for name in names if name.endswith(STATUS)}
+        beside = {
+            name: Result.parse(name[: -len(STATUS)]) for name in names if name.endswith(STATUS)
+        }
+        self._statuses = {result.token: name for name, result in beside.items() if result}
         return [result for result in map(Result.parse, names) if result]
 
     def path(self, result: Result) -> str:
@@ -86,8 +89,9 @@ class Cabinet:
         while True:
             try:
                 place = shards.place()
-                if f"{result}{STATUS}" in self._statuses:  # first: the token says that all is there
-                    files.move(f"{self.path(result)}{STATUS}", f"{place}/{result}{STATUS}")
+                status = self._statuses.get(result.token)  # in the name of whoever put it there
+                if status:  # first: the token says that all is there
+                    files.move(f"{self.project.results}/{status}", f"{place}/{result}{STATUS}")
                 return files.move(self.path(result), f"{place}/{result}")
             except FileNotFoundError:
                 shards.forget()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import NamedTuple, Union
 
 from fjd.spool import crew, filing
@@ -44,6 +45,12 @@ def elsewhere(project: Project, gone: Collection[Gone]) -> set[Gone]:
     return {item for item, marks in wanted.items() if not marks & left}
 
 
+def has_ended(project: Project, key: str) -> bool:
+    """Tell whether a job has ended, or was submitted again after that."""
+    places = chain([project.results], _filed(project), [project.requeue])  # as it goes
+    return any(name.startswith(f"{key},") for place in places for name, _ in _entries(place))
+
+
 def _marks(item: Gone) -> set[Mark]:
     """Return by what a token is known as this job's."""
     job, token = submission(item.name)
@@ -58,10 +65,14 @@ def _places(project: Project) -> Iterator[str]:
     yield from (f"{project.lists}/{key}" for key in files.listing(project.lists, True) or ())
     yield project.results
     yield project.rejected
-    for place in (project.failed, project.done):
-        yield from filing.newest(place, _SHARDS)
+    yield from _filed(project)
     yield project.requeue  # what went back while we looked
     yield project.jobqueue
+
+
+def _filed(project: Project) -> Iterator[str]:
+    for place in (project.failed, project.done):
+        yield from filing.newest(place, _SHARDS)
 
 
 def _entries(path: str) -> Iterator[tuple[str, int]]:

@@ -15,6 +15,7 @@ import pytest
 from listplay import Crash, Worker, feed, lists, outcome, work_off
 
 from fjd.spool import burial, names, records
+from fjd.spool.filing import Cabinet
 from fjd.spool.lists import (
     afterwards,
     content,
@@ -673,6 +674,46 @@ def test_removed_is_recorded(project: Project) -> None:
     desk.close()
     work_off(project, lists(project, notes=notes), [])
     assert [(r["task"], r["outcome"]) for r in notes] == [(None, "cancelled")]
+
+
+def test_ended_is_not_removed(project: Project) -> None:
+    """What another dispatcher has ended, and its end was filed at once, nobody has removed."""
+    worker, notes = Worker(project), list[Record]()
+    submit(project)
+    desk = lists(project, notes=notes)
+    desk.look()
+    work_off(project, lists(project), [worker])
+    cabinet = Cabinet(project)
+    (result,) = cabinet.results()
+    assert cabinet.file(result)
+    for _ in range(3):
+        desk.look(nudge=True)
+    assert notes == []
+
+
+def test_rows_of_who_died(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that one dispatcher has moved on are filed with the token that another one moves."""
+    worker = Worker(project)
+    place = submit(project)
+    move = files.move
+
+    def killed(source: str, target: str) -> bool:
+        if target.startswith(project.results) and not target.endswith(names.STATUS):
+            raise Crash
+        return move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "move", killed)
+        with pytest.raises(Crash):
+            work_off(project, lists(project), [worker])
+    notes = list[Record]()
+    work_off(project, lists(project, notes=notes), [])
+    cabinet = Cabinet(project)
+    (result,) = cabinet.results()
+    assert cabinet.file(result)
+    assert (os.listdir(project.results), os.path.exists(place.path), notes) == ([], False, [])
+    filed = Path(project.done, "000", f"{result}{names.STATUS}").read_text().splitlines()
+    assert [int(row.split("\t")[1]) for row in filed] == list(range(TASKS))
 
 
 def test_void_is_no_token(project: Project) -> None:

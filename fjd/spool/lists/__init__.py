@@ -119,9 +119,10 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           in pods too, is withdrawn and folded as cancelled. What runs ends as it
                           does, or is taken (``off``): its worker finds it gone and ends the task.
     close     dispatcher  all tasks folded, and no more to cut or stopped: rename the mark to say
-                          the outcome [decides]; write the list's own record; unlink void files
-                          and the progress; rename the token -> results/; rmdir. Crash between:
-                          done again from its name.
+                          the outcome [decides]; write the list's own record; move status.txt
+                          -> results/; unlink void files and the progress; rename the token
+                          -> results/; rmdir. Crash between: done again from its name. Whoever
+                          files the token takes the rows along, in whoever's name they lie there.
 
 A list whose token is gone while other files stand in its directory was removed by the user: it is
 treated as stopped, and that is recorded. If its whole directory is gone, what waits in pods is
