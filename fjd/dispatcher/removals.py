@@ -11,7 +11,7 @@ from typing import Callable, Optional
 
 from fjd.dispatcher.filer import Totals
 from fjd.dispatcher.muster import Member, Muster
-from fjd.spool import burial, outcomes, records, whereabouts
+from fjd.spool import burial, outcomes, pods, records, whereabouts
 from fjd.spool.filing import Cabinet
 from fjd.spool.inbox import Inbox
 from fjd.spool.lease import Lease
@@ -40,9 +40,15 @@ class Removals:
         self._lease, self._inbox, self._muster, self._cabinet = lease, inbox, muster, cabinet
         self._totals, self._note, self._say = totals, note, say
         self._missing: dict[str, set[Token]] = {}
+        self._running: dict[Token, Member] = {}  # removed, and their workers run them
 
     def from_queue(self) -> None:
-        """Follow up what has vanished from the queue."""
+        """Follow up what has vanished from the queue, and what ran on without its token."""
+        for lost, member in list(self._running.items()):
+            if member.worker not in self._muster.members:
+                if self._lease.held(nudge=True):
+                    self._removed(lost, member)
+                del self._running[lost]
         gone = self._inbox.cancelled
         if not gone:
             return
@@ -53,7 +59,7 @@ class Removals:
         while gone:
             if gone[0] not in moved:
                 job, token = submission(gone[0].name)
-                self._cancelled(job, token, "")
+                self._cancelled(job, token, "", "before it ran")
             gone.pop(0)  # after it was recorded: the disk may be full
         if moved:  # somebody who was stopped in office has assigned them
             for member in self._muster.members.values():
@@ -80,23 +86,30 @@ class Removals:
         tokens = [Gone(str(token)) for _, token in gone] if ours else []
         moved = whereabouts.elsewhere(self._inbox.project, tokens)
         for member, token in gone:
-            if ours and Gone(str(token)) not in moved:
-                self._removed(token, member)
+            if ours and Gone(str(token)) not in moved and not self._removed(token, member):
+                continue
+            self._running.pop(token, None)
             member.take(token)  # after it was recorded: the disk may be full
 
-    def _removed(self, token: Token, member: Member) -> None:
-        project = self._inbox.project
-        ended = records.find(project, member.worker, token.key, token.attempt)
-        if ended is None:
-            self._cancelled(token.job, token, member.worker)
-            return
-        kind = ended["outcome"]
-        self._say(f"{token.job} was removed while {member.worker} ran it; its end counts: {kind}")
-        self._totals.ended(kind)
+    def _removed(self, token: Token, member: Member) -> bool:
+        """Record and tell it; False: it runs, and how it ends is to be told."""
+        project, worker = self._inbox.project, member.worker
+        ended = records.find(project, worker, token.key, token.attempt)
+        if ended is not None:
+            kind = ended["outcome"]
+            self._say(f"{token.job} was removed while {worker} ran it; its end counts: {kind}")
+            self._totals.ended(kind)
+        elif worker not in self._muster.members:
+            self._cancelled(token.job, token, worker, f"while {worker} ran it, which has ended")
+        elif member.hand.get(token) or token.job in pods.running(project, worker):
+            self._running[token] = member
+            return False
+        else:
+            self._cancelled(token.job, token, worker, f"from the pod of {worker} before it ran")
+        return True
 
-    def _cancelled(self, job: str, token: Optional[Token], worker: str) -> None:
+    def _cancelled(self, job: str, token: Optional[Token], worker: str, when: str) -> None:
         record = burial.loss_record(token or Token(job), worker, "its file was removed")
         self._note({**record, "job": job, "outcome": outcomes.CANCELLED})
         self._totals.cancelled += 1
-        where = f" from the pod of {worker}" if worker else ""
-        self._say(f"{job} was removed{where} before it ran: cancelled")
+        self._say(f"{job} was removed {when}: cancelled")

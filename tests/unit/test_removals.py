@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,53 @@ def test_burial_that_was_interrupted(bench: Bench, hire: Hire, tools: type[Tools
     bench.tick(20)
     assert cancelled(bench) == []
     assert bench.dispatcher.totals.done == 1
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_removed_and_runs_on(bench: Bench, hire: Hire, tools: type[Tools], seen: bool) -> None:
+    """A job that is removed while it runs is not cancelled: it is told how it ended, once."""
+    worker = hire()
+    tools.drop(bench.project, "job")
+    bench.tick()
+    token = worker.accept()
+    assert token is not None
+    copies = Path(bench.project.running, worker.id)
+    if seen:
+        bench.tick(6)
+    else:
+        copies.mkdir()
+        (copies / token.job).touch()
+    os.unlink(worker.pod.job_file(token))
+    for _ in range(20):
+        worker.post.beat()
+        assert bench.tick() is True
+    assert (bench.said, cancelled(bench)) == ([], [])
+    worker.record(token)
+    shutil.rmtree(copies, ignore_errors=True)
+    for _ in range(12):
+        worker.post.beat()
+        bench.tick()
+    assert bench.said == [f"job was removed while {worker.id} ran it; its end counts: ok"]
+    assert (bench.tick(), cancelled(bench), bench.dispatcher.totals.done) == (False, [], 1)
+
+
+def test_removed_and_its_worker_dies(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
+    """If the worker is gone without a record of its end, it is cancelled."""
+    worker = hire()
+    tools.drop(bench.project, "job")
+    bench.tick()
+    token = worker.accept()
+    assert token is not None
+    bench.tick(6)
+    os.unlink(worker.pod.job_file(token))
+    for _ in range(12):
+        worker.post.beat()
+        bench.tick()
+    worker.leave()
+    assert bench.tick() is False
+    told = f"job was removed while {worker.id} ran it, which has ended: cancelled"
+    assert (bench.said, cancelled(bench)) == ([told], ["job"])
+    assert bench.dispatcher.totals.cancelled == 1
 
 
 def test_same_name_again(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
