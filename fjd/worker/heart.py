@@ -94,16 +94,25 @@ class Heart(threading.Thread):
                 except OSError:
                     continue  # the next write to that file meets the same error and says so
 
+    def beat(self) -> bool:
+        """Give a sign of life; False: we were buried.
+
+        Both threads ask, and who was stopped with an old answer must not bring us back to life.
+        """
+        if not self._post.beat():
+            self.buried = True
+        return not self.buried
+
     def _beat(self) -> None:
         try:
-            self.buried = not self._post.beat()
+            alive = self.beat()
             self.learn()
         except (files.DiskFull, OSError):
             return  # no sign of life this time; a lease of these and the guardian ends us
-        if self.buried:
-            self._wake()
-        else:
+        if alive:
             self._lifeline.alive(self.lease)
+        else:
+            self._wake()
 
     def _heed(self) -> None:
         """See whether we are dismissed; a task, or a long piece, keeps the main thread from it."""

@@ -236,8 +236,7 @@ class Worker:
 
     def _explain_loss(self, token: Token) -> None:
         """The token is gone: either we are, or somebody removed it while our entry stands."""
-        removed = not self._heart.buried and self._insist(self._post.beat)
-        self._heart.buried = not removed
+        removed = self._insist(self._heart.beat)
         event = "removed" if removed else "late"
         note = {"event": event, "key": token.key, "job": token.job, "attempt": token.attempt}
         self._insist(lambda: self._ledger.write({**note, "worker": self.card.worker}))
@@ -256,8 +255,8 @@ class Worker:
             return False
         self._insist(lambda: self._post.show(busy=True))
         self._nudged = _LIED_TO if self._pieces.has_ended(held) else self._nudged
-        if not self._pieces.run(held) and not self._heart.buried:
-            self._heart.buried = not self._insist(self._post.beat)
+        if not self._pieces.run(held):
+            self._insist(self._heart.beat)
         bell.ring(self._heart.bell)
         return True
 
