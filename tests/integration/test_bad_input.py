@@ -323,6 +323,34 @@ def test_killed_by_signal(served: FjdEnv, number: signal.Signals) -> None:
 # -- project names --------------------------------------------------------------------------------
 
 
+SMALL = """
+import os
+import fjd.worker.memory
+fjd.worker.memory._LIMITS = (os.environ["LIMIT"],)
+"""
+
+
+def test_killed_for_memory(env: FjdEnv) -> None:
+    """A kill of a job that had most of the memory says so, and how much it was at the peak."""
+    place, limit = env.root / "site", env.root / "limit"
+    place.mkdir(mode=0o755)
+    (place / "sitecustomize.py").write_text(SMALL)
+    limit.write_text(f"{256 << 20}\n")
+    limit.chmod(0o644)
+    env.env["PYTHONPATH"] = f"{place}:{env.env['PYTHONPATH']}"
+    env.worker(LIMIT=str(limit))
+    env.serve()
+    hog = env.cwd / "hog.py"
+    hog.write_text("import os\nx = b'x' * (200 << 20)\nos.kill(os.getpid(), 9)\n")
+    env.job("hog", f"exec {env.person.python} -S hog.py; :")
+    env.job("thin", "kill -9 $$; :")
+    env.wait_for("hog", "thin")
+    killed = "killed by signal 9 (SIGKILL)"
+    causes = [env.record(name)["cause"] for name in ("hog", "thin")]
+    assert causes == [f"{killed}, probably out of memory: 0.2 GiB at the peak", killed]
+    assert causes[0] in env.run("fjd", "log", "hog").err
+
+
 @pytest.mark.parametrize("program", ["fjd-worker", "fjd-dispatcher"])
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "", "x" * 300, ".hidden", "-x", "a b", "é"])
 def test_project_name(env: FjdEnv, program: str, name: str) -> None:

@@ -18,6 +18,7 @@ from fjd.spool import attempts, burial, lookup, pods, records
 from fjd.spool.crew import Card, Post
 from fjd.spool.filing import Cabinet
 from fjd.spool.lease import Lease
+from fjd.spool.lists import submission
 from fjd.spool.names import Result, Token, new_key, new_worker
 from fjd.spool.project import Project
 from fjd.spool.records import Ledger, Record
@@ -215,6 +216,15 @@ def test_the_json_of_a_hostile_project_is_json(spool: Spool) -> None:
     spool.filed("a\udcffb\x1b", "x3")
     text = json.dumps(status.as_json(status.collect(spool.project)))
     assert json.loads(text)["failures"][0]["text"] == "exit code 3"
+
+
+def test_a_list_of_a_hostile_name_is_text(project: Project) -> None:
+    place = submission.submit(project, "a\x1b[31m\nb\u202e.tasks", [b"true"])
+    Path(place.place("board")).write_text('{"finished": "\x1b[2J", "tasks": 1, "failed": 0}')
+    seen = status.collect(project)
+    lines = [*status_text.for_pipe(seen), *status_text.for_terminal(seen, 80)]
+    assert sum("a\\x1b[31m" in line for line in lines) == 2
+    assert all(set(line) <= {"\t"} or line.replace("\t", "").isprintable() for line in lines)
 
 
 def test_a_project_without_anybody_says_what_to_type(project: Project) -> None:
