@@ -27,11 +27,13 @@ class Plan(NamedTuple):
         how: ``local``, ``ssh`` or ``slurm``.
         nodes: the hosts with their slots.
         label: what it is called; "": as its first engine's rank says.
+        cores: per task.
     """
 
     how: str
     nodes: tuple[Node, ...]
     label: str
+    cores: float = 1.0
 
 
 def make(options: ContextOptions, talk: Say, env: Optional[Mapping[str, str]] = None) -> Plan:
@@ -47,21 +49,22 @@ def make(options: ContextOptions, talk: Say, env: Optional[Mapping[str, str]] = 
     if options.nodes:
         found = nodes.parse(options.nodes, "-s", talk)
     elif job := env.get("SLURM_JOB_ID") or env.get("SLURM_JOBID"):
-        return Plan(SLURM, _allocated(options, env), options.label or f"J{job}")
+        given = slurm.allocation(env)
+        cpus = float(given.per_task) if options.cpus is None else options.cpus
+        return Plan(SLURM, _allocated(options, given), options.label or f"J{job}", cpus)
     elif env.get(NODELIST):
         found = nodes.parse([env[NODELIST]], NODELIST, talk)
     else:
         here = [Node(hostname(), len(os.sched_getaffinity(0)))]
         slots = nodes.with_slots(here, cpus, options.most)
-        return Plan(LOCAL, tuple(slots), options.label)
+        return Plan(LOCAL, tuple(slots), options.label, cpus)
     if options.retire:
         raise UsageError("--retire-cmd does not go with hosts that are reached by SSH")
-    return Plan(SSH, tuple(nodes.with_slots(found, cpus, options.most)), options.label)
+    return Plan(SSH, tuple(nodes.with_slots(found, cpus, options.most)), options.label, cpus)
 
 
-def _allocated(options: ContextOptions, env: Mapping[str, str]) -> tuple[Node, ...]:
+def _allocated(options: ContextOptions, given: slurm.Allocation) -> tuple[Node, ...]:
     """Return the nodes of our allocation with their slots; some may have too few cores for one."""
-    given = slurm.allocation(env)
     found = slurm.slots(given, options.cpus, options.most, options.fill)
     nodes_ = tuple(Node(host, number) for host, number in found if number)
     if not nodes_:

@@ -93,13 +93,20 @@ class Crew(threading.Thread):
 
     def _hire(self) -> None:
         hosts = [(node.host, node.number) for node in self.plan.nodes]
-        limit, how = self._options.limit, self.plan.how
-        context = contexts.begin(self.project, self.plan.label, hosts, how, limit, self._run.key)
+        context = contexts.begin(
+            self.project,
+            self.plan.label,
+            hosts,
+            self.plan.how,
+            self._options.limit,
+            self._run.key,
+            f"{self.plan.cores:g}",
+        )
         self.context = context
         self._log = Log(self._prefix.context_log(context.label))
         self._retirement = self._make_retirement(context)
         self._note(f"context {context.label}: {context.engines}")
-        self._hiring = _kind(how)(
+        self._hiring = _kind(self.plan.how)(
             self.project,
             context,
             self._note,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Optional
 
 from fjd.dispatcher.census import Census
@@ -43,8 +43,16 @@ class Board:
         self._last: dict[str, Any] = {}
         self._due = 0.0
 
-    def ended(self, counted: Iterable[Counted], ranks: dict[str, int]) -> None:
-        """Count ends for the engines; ``ranks`` says to which of them a worker belongs."""
+    def ended(
+        self, counted: Iterable[Counted], spent: Mapping[str, int], ranks: Mapping[str, int]
+    ) -> None:
+        """Count ends for the engines; ``ranks`` says to which of them a worker belongs.
+
+        ``spent``: how many attempts of each worker did not count.
+        """
+        for worker, number in spent.items():
+            if ranks.get(worker, -1) >= 0:
+                self._engine(ranks[worker])["spent"] += number
         for task, record in counted:
             if task >= ENGINE_BASE:
                 continue
@@ -54,9 +62,10 @@ class Board:
                 engine["finished"] += 1
                 engine["failed"] += record["outcome"] != outcomes.OK
 
-    def finished(self, ranks: Iterable[int]) -> int:
-        """Return how many tasks have ended on some engines."""
-        return sum(self._engines[rank]["finished"] for rank in ranks if rank in self._engines)
+    def had(self, ranks: Iterable[int]) -> int:
+        """Return how many tasks some engines have had; one that is tried again counts again."""
+        found = (self._engines[rank] for rank in ranks if rank in self._engines)
+        return sum(engine["finished"] + engine["spent"] for engine in found)
 
     def show(
         self,
@@ -115,7 +124,7 @@ class Board:
             engine["in_hand"] += sum(h.tasks for h in hand.values())
             engine["last"] = max(engine["last"], round(member.moved + away))
         for engine in self._engines.values():
-            engine["assigned"] = engine["finished"] + engine["in_hand"]
+            engine["assigned"] = engine["finished"] + engine["spent"] + engine["in_hand"]
 
     def _engine(self, rank: int) -> dict[str, Any]:
         return self._engines.setdefault(rank, _new_engine())
@@ -126,8 +135,8 @@ class Board:
 
 
 def _new_engine() -> dict[str, Any]:
-    numbers = dict.fromkeys(("slots", "idle", "in_hand", "assigned", "finished", "failed"), 0)
-    return {"context": "", "host": "", "last": 0, **numbers}
+    numbers = ("slots", "idle", "in_hand", "assigned", "finished", "failed", "spent")
+    return {"context": "", "host": "", "last": 0, **dict.fromkeys(numbers, 0)}
 
 
 def _read(shelf: Shelf) -> dict[str, Any]:

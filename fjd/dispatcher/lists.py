@@ -82,7 +82,7 @@ class Lists:
         for key in [key for key, work in self.works.items() if key not in there or work.ended]:
             work = self.works.pop(key)
             for rank in set(self._ranks.values()):
-                self._past[rank] += work.board.finished([rank])
+                self._past[rank] += work.board.had([rank])
             work.close()
             if work.ended:
                 self.hands.forget(key)  # what workers gave back as it was called off, too
@@ -100,7 +100,8 @@ class Lists:
         ended = 0
         try:
             counted = work.look(nudge, recount)
-            work.board.ended(counted, self._ranks)
+            work.board.ended(counted, work.folder.spent, self._ranks)
+            work.folder.spent.clear()
             ended = len(counted)
         except JobFileError as error:
             work.stop(error)
@@ -152,7 +153,7 @@ class Lists:
 
     def _had(self, ranks: Sequence[int]) -> int:
         """Return how many tasks some engines have been given: what ended, and what they have."""
-        ended = sum(work.board.finished(ranks) for work in self.works.values())
+        ended = sum(work.board.had(ranks) for work in self.works.values())
         workers = [worker for worker, rank in self._ranks.items() if rank in ranks]
         return ended + sum(self._past[rank] for rank in ranks) + self.hands.tasks(workers)
 

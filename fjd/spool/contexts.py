@@ -74,6 +74,7 @@ class Context(NamedTuple):
         by: the process that started it, and ends it if it lives that long.
         since: wall clock of its start, seconds since the epoch (for display).
         key: the list that its workers were hired for; "": none.
+        cores: per task, as its tasks are told; "": as the list says.
     """
 
     label: str
@@ -83,6 +84,7 @@ class Context(NamedTuple):
     by: Identity
     since: float
     key: str = ""
+    cores: str = ""
 
     @property
     def first(self) -> int:
@@ -112,10 +114,10 @@ class Context(NamedTuple):
                 return None
             label, how = str(fields["label"]), str(fields["how"])
             limit, since = int(fields["limit"]), float(fields["since"])
-            key = str(fields.get("key", ""))  # an older one says nothing of it
+            key, cores = str(fields.get("key", "")), str(fields.get("cores", ""))  # newer fields
         except (ValueError, KeyError, TypeError):
             return None
-        return cls(label, tuple(engines), limit, how, by, since, key)
+        return cls(label, tuple(engines), limit, how, by, since, key, cores)
 
 
 class Names(NamedTuple):
@@ -172,6 +174,7 @@ def begin(
     how: str,
     limit: int = 0,
     key: str = "",
+    cores: str = "",
 ) -> Context:
     """Claim ranks for the hosts (each with its slots) and announce the context.
 
@@ -190,7 +193,8 @@ def begin(
     ranks = claim(project, len(hosts))
     engines = tuple(Engine(rank, host, slots) for rank, (host, slots) in zip(ranks, hosts))
     label = label or f"{how}{ranks[0]}"
-    context = Context(label, engines, limit, how, Identity.of(os.getpid()), time.time(), key)
+    by = Identity.of(os.getpid())
+    context = Context(label, engines, limit, how, by, time.time(), key, cores)
     files.publish(project.staging(), _card(project, context.first, label), context.dump())
     return context
 
@@ -210,6 +214,15 @@ def _read(path: str) -> Optional[Context]:
         return Context.load(files.read(path))
     except OSError:
         return None  # RACE: it was ended meanwhile
+
+
+def cores(project: Project, label: str, rank: int) -> str:
+    """Return what a context says of the cores per task to an engine of it; "": nothing."""
+    if label and rank >= 0:
+        for context in everyone(project):
+            if context.label == label and rank in context.ranks:
+                return context.cores
+    return ""
 
 
 def ask_to_stop(project: Project, ranks: Iterable[int]) -> None:

@@ -1,6 +1,7 @@
 """What one attempt is to run: the words, where, and with what in its environment.
 
 A task of a list finds what disBatch gives its tasks (``DISBATCH_*``); ``_ZP`` ones have six digits.
+How many cores it has is said by the context of its worker (``-c``), and else by the list.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple, Optional, Union
 from fjd.spool.crew import Card
 from fjd.spool.jobfile import Job
 from fjd.spool.lists.task import Task
+from fjd.spool.project import Project
 from fjd.system import files
 
 _LONGEST = 128 * 1024 - 1  # bytes of one word that Linux hands to a program
@@ -42,28 +44,38 @@ def of_job(job: Job, copy: str) -> Order:
     return Order(tuple(argv), job.env, job.cwd or "", job.timeout)
 
 
-def of_task(task: Task, common: Mapping[str, object], card: Card, scratch: str) -> Order:
-    """Return what a task of a list is.
+class Orders:
+    """What the tasks of lists are, for one worker.
 
     Args:
-        common: what all tasks of the list have in common.
         scratch: a private directory; what is too long for a command line is run from a file there.
     """
-    env = common.get("env")
-    found = dict(env) if isinstance(env, dict) else {}
-    number, cylinder = task.number, card.cylinder
-    if number >= _PER_ENGINE:
-        number, cylinder = (number - _PER_ENGINE) % _COMMANDS, -1
-    counts = {"TASKID": number, "STREAM_INDEX": task.line, "REPEAT_INDEX": task.repeat}
-    for name, value in counts.items():
-        found[f"DISBATCH_{name}"] = str(value)
-        found[f"DISBATCH_{name}_ZP"] = f"{value:06d}"
-    found["DISBATCH_ENGINE_RANK"] = str(card.engine)
-    found["DISBATCH_CYLINDER_RANK"] = str(cylinder)
-    argv: tuple[Word, ...] = ("/bin/bash", "-c", task.command)
-    if len(task.command) >= _LONGEST:
-        argv = ("/bin/bash", _written(f"{scratch}/command", task.command))
-    return Order(argv, found, str(common.get("cwd") or ""))
+
+    def __init__(self, project: Project, card: Card, scratch: str) -> None:
+        from fjd.spool import contexts  # a worker that starts has no use for it
+
+        self._card, self._scratch = card, scratch
+        self._cores = contexts.cores(project, card.context, card.engine)
+
+    def of_task(self, task: Task, common: Mapping[str, object]) -> Order:
+        """Return what a task is; ``common``: what all tasks of its list have in common."""
+        env = common.get("env")
+        found = dict(env) if isinstance(env, dict) else {}
+        number, cylinder = task.number, self._card.cylinder
+        if number >= _PER_ENGINE:
+            number, cylinder = (number - _PER_ENGINE) % _COMMANDS, -1
+        counts = {"TASKID": number, "STREAM_INDEX": task.line, "REPEAT_INDEX": task.repeat}
+        for name, value in counts.items():
+            found[f"DISBATCH_{name}"] = str(value)
+            found[f"DISBATCH_{name}_ZP"] = f"{value:06d}"
+        found["DISBATCH_ENGINE_RANK"] = str(self._card.engine)
+        found["DISBATCH_CYLINDER_RANK"] = str(cylinder)
+        if self._cores:
+            found["DISBATCH_CORES_PER_TASK"] = self._cores
+        argv: tuple[Word, ...] = ("/bin/bash", "-c", task.command)
+        if len(task.command) >= _LONGEST:
+            argv = ("/bin/bash", _written(f"{self._scratch}/command", task.command))
+        return Order(argv, found, str(common.get("cwd") or ""))
 
 
 def _written(path: str, command: bytes) -> str:

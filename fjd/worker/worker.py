@@ -245,9 +245,11 @@ class Worker:
 
     def _run_piece(self, name: str) -> bool:
         """Run a piece of a list; False if there was nothing to run."""
+        from fjd.worker.order import Orders
         from fjd.worker.pieces import Pieces
 
         if self._pieces is None:
+            self._orders = self._insist(lambda: Orders(self.project, self.card, self._scratch))
             who, run, stop = self.card.worker, self._run_task, self._should_stop
             self._pieces = Pieces(self.project, who, self._ledger, run, self._insist, stop)
         held = self._pieces.take(name)
@@ -262,11 +264,9 @@ class Worker:
 
     def _run_task(self, turn: "Turn", lasts: Callable[[], None]) -> "Record":
         """Run one task of a piece."""
-        from fjd.worker.order import of_task
-
-        token, task = Token(turn.key, 0, turn.attempt), turn.task
+        token, task, orders = Token(turn.key, 0, turn.attempt), turn.task, self._orders
         report = self._attempts.run_task(
-            token, task, lambda: of_task(task, turn.common, self.card, self._scratch), lasts
+            token, task, lambda: orders.of_task(task, turn.common), lasts
         )
         if self._stop == _ORPHANED:
             report.record["orphaned"] = True

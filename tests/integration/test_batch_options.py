@@ -377,6 +377,28 @@ def test_script_of_a_joined_run(env: FjdEnv) -> None:
     assert list(env.sightings()) == [worker.id]
 
 
+def test_cores_of_each_context(env: FjdEnv) -> None:
+    """Tasks are told the -c of the context that runs them, and else that of the run."""
+    shown = "echo $DISBATCH_ENGINE_RANK=$DISBATCH_CORES_PER_TASK >> cores"
+    tasks(env, *[f"{shown}; {HOLD}"] * 3)
+    run = env.start("fjd-batch", "-S", "-c", "0.5", "-p", "run1", "tasks")
+    run.says("Run this script")
+    added = [
+        script(env, "-s", f"localhost:{cores}", "-l", f"lab{cores}", *words)
+        for cores, words in ((2, ["-c", "2"]), (1, ["-t", "1"]))
+    ]
+    wait_lines(env, "began", 2)
+    (project,) = (path.name for path in env.home.iterdir() if path.name.startswith("run1-"))
+    by_hand = env.worker("--project", project)
+    wait_lines(env, "began", 3)
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 0
+    assert [one.ended(60.0) for one in (*added, by_hand)] == [0, 0, 0]
+    found = dict(word.split("=") for word in lines_of(env, "cores"))
+    assert found.pop("-1") == "0.5"
+    assert sorted(found.values()) == ["0.5", "2"]
+
+
 def test_check_of_earlier_failures(env: FjdEnv) -> None:
     """What failed before stops a CHECK again, unless it is run again and ends well."""
     tasks(env, "test -e fixed", "#DISBATCH BARRIER CHECK", "echo x >> ran")

@@ -168,6 +168,39 @@ def test_start_of_the_dead(env: FjdEnv) -> None:
     assert sorted(rows(env)) == [(" ", 0, 0), ("P", 0, 0)]
 
 
+def test_limit_counts_retries(env: FjdEnv) -> None:
+    """What a context ran and somebody tries again is among the tasks that it has had."""
+    env.worker().stop()
+    short = context(env, "short", limit=3)
+    worker = hire(env, short)
+    env.put(TASKS, f"{RUN.strip()}; [ $DISBATCH_ENGINE_RANK != {short.first} ]\n" * 5)
+    env.dispatcher("--keep-running", "--retries", "1")
+    assert worker.ended() == 0
+    assert log(env) == [f"run {short.first}"] * 3
+    env.worker()
+    wait_filed(env)
+    assert sorted(log(env)) == ["run -1"] * 5 + [f"run {short.first}"] * 3
+    assert env.outcomes() == {TASKS: "ok"}
+
+
+def test_limit_counts_losses(env: FjdEnv) -> None:
+    """So is what it lost with a worker."""
+    env.worker().stop()
+    short = context(env, "short", limit=2)
+    first = hire(env, short)
+    env.put(TASKS, f"{RUN.strip()}; until [ -e go ]; do sleep 0.02; done\n" * 5)
+    env.serve()
+    wait_until(lambda: (env.cwd / "log").exists(), "a task runs", on_timeout=env.show)
+    first.kill()
+    second = hire(env, short, 1)
+    wait_until(lambda: len(log(env)) == 2, "it runs again", on_timeout=env.show)
+    (env.cwd / "go").touch()
+    assert second.ended() == 0
+    env.worker()
+    wait_filed(env)
+    assert sorted(log(env)) == ["run -1"] * 4 + [f"run {short.first}"] * 2
+
+
 def test_limit(env: FjdEnv) -> None:
     """A context gets as many tasks as it may have, and leaves; others do the rest."""
     env.worker().stop()

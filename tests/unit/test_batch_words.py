@@ -184,8 +184,10 @@ def test_plan() -> None:
     job.update(SLURM_TASKS_PER_NODE="3(x2)")
     slurm = context.Plan(context.SLURM, (Node("n1", 3), Node("n2", 3)), "J77")
     assert context.make(ContextOptions(), nothing, job) == slurm
+    per_task = context.make(ContextOptions(), nothing, {**job, "SLURM_CPUS_PER_TASK": "4"})
+    assert per_task.cores == 4.0
     listed = context.make(ContextOptions(cpus=2, label="x"), nothing, {context.NODELIST: "b:4"})
-    assert listed == context.Plan(context.SSH, (Node("b", 2),), "x")
+    assert listed == context.Plan(context.SSH, (Node("b", 2),), "x", 2.0)
     cpus = len(os.sched_getaffinity(0))
     here = context.make(ContextOptions(), nothing, {})
     assert here == context.Plan(context.LOCAL, (Node(hostname(), cpus),), "")

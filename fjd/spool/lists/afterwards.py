@@ -12,7 +12,19 @@ from fjd.spool import names, outcomes, records
 from fjd.spool.burial import loss_record
 from fjd.spool.lists import ends
 from fjd.spool.lists.covered import NOTHING, PROGRESS, Covered
-from fjd.spool.lists.names import BACK, DEAD, END, GONE, LOST, OFF, TORN, Kept, Mark, Piece
+from fjd.spool.lists.names import (
+    BACK,
+    BROKEN_OFF,
+    DEAD,
+    END,
+    GONE,
+    LOST,
+    OFF,
+    TORN,
+    Kept,
+    Mark,
+    Piece,
+)
 from fjd.spool.lists.shelf import Look, Shelf
 from fjd.spool.lists.tally import Tally
 from fjd.spool.names import Result, Token, is_pod
@@ -82,7 +94,7 @@ def rest(kept: Kept) -> Kept:
     piece = kept.piece
     first = kept.k == piece.lo and kept.why != LOST
     extra, crashes = (piece.extra, piece.crashes) if first else (0, 0)
-    if kept.why in (DEAD, GONE, BACK):
+    if kept.why in BROKEN_OFF:
         extra += 1
         crashes += kept.why == DEAD
     return Kept(piece._replace(lo=kept.k, extra=extra, crashes=crashes))

@@ -6,13 +6,15 @@ disk yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from fjd.spool import outcomes
 from fjd.spool.lists import afterwards, content, ends
 from fjd.spool.lists.covered import PROGRESS, RESUMED, Book, Covered, Folded, lines
-from fjd.spool.lists.names import END, NOBODY, OFF, PASSED, TORN, Kept, Piece
+from fjd.spool.lists.grammar import ENGINE_BASE
+from fjd.spool.lists.names import BROKEN_OFF, END, NOBODY, OFF, PASSED, TORN, Kept, Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.lists.tally import Tally
 from fjd.spool.records import Record
@@ -84,6 +86,7 @@ class Folder:
     Attributes:
         tally: what is counted.
         covered, done: those of the tally.
+        spent: how many attempts of each worker did not count: tried again, or broken off.
     """
 
     def __init__(self, shelf: Shelf, writer: str, advice: Advice, reread: Reread) -> None:
@@ -93,6 +96,7 @@ class Folder:
         self._book: Optional[Book] = None
         self._writer = writer
         self._counted: list[Counted] = []
+        self.spent = Counter[str]()
 
     def learn(self) -> None:
         """Read what was folded before."""
@@ -168,7 +172,8 @@ class Folder:
         elif kept.why == TORN:
             left = self._renew(sheet)
         elif kept.k < kept.piece.hi:
-            self.shelf.step(kept, afterwards.rest(kept))
+            if self.shelf.step(kept, afterwards.rest(kept)) and kept.why in BROKEN_OFF:
+                self._spend(kept, 1)
             return False
         else:
             self.shelf.discard(kept)
@@ -225,8 +230,13 @@ class Folder:
             return self.shelf.step(old, gone)
         left = self.shelf.bear(old, new, child, data)
         if left and old.why != TORN:
+            self._spend(old, child.hi - child.lo)
             self._advice.retried(range(child.lo, child.hi), sheet.records)
         return left
+
+    def _spend(self, kept: Kept, number: int) -> None:
+        if kept.piece.lo < ENGINE_BASE:  # what an engine runs first and last is no task
+            self.spent[kept.worker] += number
 
     def _data(self, sheet: _Sheet, child: Piece) -> bytes:
         """Return the content of a child; Torn if nobody knows it any more."""

@@ -26,6 +26,7 @@ NEW = ",new"
 STOP = "stop"
 END, BACK, TORN, LOST, OFF = "end", "back", "torn", "lost", "off"
 WHY = frozenset((END, BACK, TORN, GONE, DEAD, LOST, OFF))
+BROKEN_OFF = frozenset((DEAD, GONE, BACK))  # in the middle of a task
 SKIPPED, PASSED = "skip", "pass"  # in a progress file: done by an earlier run; a barrier
 NOBODY = "-"  # the worker of what was never run
 EVER = 1 << 62  # behind every number of a task
