@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -23,6 +22,7 @@ from typing import Callable, Optional
 
 from fjd.batch.kvs import Server
 from fjd.batch.kvsclient import Client, StoreGone
+from fjd.batch.tether import Tethered
 from fjd.errors import FjdError
 
 # The columns of a status file, by the names that results have.
@@ -49,8 +49,8 @@ class TaskSource:
 
     Args:
         address: host and port of the store.
-        command: what is run by ``bash -c`` and finds the store in KVSSTCP_HOST and KVSSTCP_PORT;
-            "" if the program comes by itself.
+        command: what is run by ``bash -c``, does not outlive us, and finds the store in
+            KVSSTCP_HOST and KVSSTCP_PORT; "" if the program comes by itself.
         server: the store, if it is one of ours.
         patience: seconds to wait for the sign-in, and at the end for the command.
         grace: seconds between TERM and KILL for it.
@@ -76,8 +76,9 @@ class TaskSource:
         )  # before the command: it is started only if there is a store
         self._publisher: Optional[Client] = None
         self._result_key: Optional[str] = None  # None: nobody fetches results
-        self._stopped, self._grace = threading.Event(), grace
-        self._command = _start(command, address) if command else None
+        self._stopped = threading.Event()
+        env = {**os.environ, "KVSSTCP_HOST": address[0], "KVSSTCP_PORT": str(address[1])}
+        self._command = Tethered(command, env, grace) if command else None
 
     def feed(self, write: Callable[[bytes], None]) -> int:
         """Write the tasks as lines of a growing list, as they come; return how many records.
@@ -147,7 +148,7 @@ class TaskSource:
         try:
             code = self._command.wait(self._patience)
         except subprocess.TimeoutExpired:
-            self._kill()
+            self._command.end()
             raise SourceError(
                 f"the task command did not end within {self._patience:g} s after the last task"
             ) from None
@@ -163,7 +164,8 @@ class TaskSource:
     def stop(self) -> None:
         """Take no more tasks; end the command."""
         self._stopped.set()
-        self._kill()
+        if self._command:
+            self._command.end()
 
     def _sign_in(self, word: str) -> bytes:
         key = f"task source {word}".encode()
@@ -213,28 +215,9 @@ class TaskSource:
         self._result_key = None
         self._talk(f"results are not published any more: {why}")
 
-    def _kill(self) -> None:
-        if self._command is None or self._command.poll() is not None:
-            return
-        for number, grace in ((signal.SIGTERM, self._grace), (signal.SIGKILL, None)):
-            try:
-                os.killpg(self._command.pid, number)
-                self._command.wait(grace)
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
-            return
-
 
 class _Stopped(Exception):
     """Whoever runs us wants no more tasks."""
-
-
-def _start(command: str, address: tuple[str, int]) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "KVSSTCP_HOST": address[0], "KVSSTCP_PORT": str(address[1])}
-    words = ["/bin/bash", "-c", command]
-    return subprocess.Popen(words, env=env, start_new_session=True)
 
 
 def _plain(key: bytes, coding: bytes, data: bytes) -> bytes:

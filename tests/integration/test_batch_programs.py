@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from batchrun import batch, codes, lines_of, tasks
-from harness import Daemon, Done, FjdEnv, wait_until
+from harness import Daemon, Done, FjdEnv, gone, wait_until
 
 from fjd.batch.kvs import Server
 from fjd.batch.tasksource import FIELDS
@@ -272,3 +272,17 @@ def test_address_while_it_runs(env: FjdEnv) -> None:
     address = (env.cwd / "seen").read_text().strip()
     assert re.fullmatch(r"(127\.0\.0\.1:\d+)\1", address)
     assert not (env.cwd / "run1_kvsinfo.txt").exists()
+
+
+def test_killed_with_its_command(env: FjdEnv) -> None:
+    """After kill -9 of the run its command ends, whatever it is at; the next run begins anew."""
+    program = Path(env.cwd / "program")
+    program.write_text("echo $$ > pid.new; mv pid.new pid; sleep 1000")
+    run = env.start("fjd-batch", "-t", "1", "-p", "run1", "--taskcommand", "bash program")
+    pid = int(env.wait_file("pid"))
+    run.kill()
+    run.ended()
+    wait_until(lambda: gone([pid]), "the command has ended", on_timeout=env.show)
+    done = batch(env, "-t", "1", "-p", "run1", "--taskcommand", "exit 9")
+    assert done.code == 6, done.err
+    assert "the run before was broken off" in done.err
