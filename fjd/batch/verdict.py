@@ -52,7 +52,8 @@ def judge(
         say(f"the list was removed or cancelled before its end; {again}")
         return STOPPED
     if end.reason == halt.FAILURE:
-        say(f"stopped: {end.cause}; {again} (-R as well: what failed is run again)")
+        failed_too = " and -R, which runs again what failed" if source else ""
+        say(f"stopped: {end.cause}; {again}{failed_too}")
         return STOPPED
     if end.reason:
         say(f"stopped: {end.cause}; {again}")
@@ -60,10 +61,14 @@ def judge(
     if not counts.tasks:
         say(EMPTY)
     failed = counts.failed + counts.per_engine_failed
-    if failed and strict:
-        say(f"{SOME_FAILED}: {failed} of {counts.tasks}; see {prefix.status}")
-        return STOPPED
-    return 0
+    if not failed:
+        return 0
+    status = shlex.quote(prefix.status)
+    hint = f"the rows of what failed begin with R in {status}"
+    if source and counts.failed:
+        hint += f"; to run it again, type the same command with -R -r {status}"
+    say(f"{SOME_FAILED}: {failed} of {counts.tasks}; {hint}" if strict else hint)
+    return STOPPED if strict else 0
 
 
 def _how_to_go_on(prefix: Prefix, source: str) -> str:

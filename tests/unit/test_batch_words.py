@@ -388,7 +388,8 @@ def test_set_aside(tmp_path: Path) -> None:
 def test_exit_code_of_an_end(end: End, strict: bool, code: int) -> None:
     """The kind of end decides, not how its cause is worded."""
     counts = Counts(3, 0, 0, 0)
-    found = verdict.judge(How.OVER, end, counts, None, Prefix("/x/run1"), strict, lambda _: None)
+    where = Prefix("/x/run1")
+    found = verdict.judge(How.OVER, end, counts, None, where, "tasks", strict, lambda _: None)
     assert found == code
 
 
@@ -400,9 +401,12 @@ def test_failures_count_if_asked(failed: int, per_engine: int) -> None:
         counts = Counts(3, failed, 0, per_engine)
         where = Prefix("/x/run1")
         end = End(outcomes.FAILED, "1 of 3 tasks did not end well")
-        assert verdict.judge(How.OVER, end, counts, None, where, strict, said.append) == code
-    (line,) = said
-    assert line.startswith("Some tasks failed with non-zero exit codes: 1 of 3")
+        judged = verdict.judge(How.OVER, end, counts, None, where, "tasks", strict, said.append)
+        assert judged == code
+    asked, unasked = said
+    assert asked.startswith("Some tasks failed with non-zero exit codes: 1 of 3; the rows of what")
+    assert unasked.startswith("the rows of what failed begin with R")
+    assert ("type the same command with -R -r /x/run1_status.txt" in unasked) is bool(failed)
 
 
 @pytest.mark.parametrize(("reason", "again"), [(halt.FAILURE, True), (halt.WRONG, False)])
@@ -411,9 +415,22 @@ def test_a_stop_says_how_failures_are_run_again(reason: str, again: bool) -> Non
     said: list[str] = []
     end = End(outcomes.FAILED, "why", reason)
     counts = Counts(2, 1, 0, 0)
-    verdict.judge(How.OVER, end, counts, None, Prefix("/a/run"), False, said.append)
+    verdict.judge(How.OVER, end, counts, None, Prefix("/a/run"), "tasks", False, said.append)
     assert ("-R" in said[-1]) is again
     assert "-r /a/run_status.txt" in said[-1]
+
+
+@pytest.mark.parametrize("how", list(How))
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("reason", ["", halt.FAILURE, halt.WRONG])
+def test_tasks_of_a_program_cannot_be_resumed(how: How, strict: bool, reason: str) -> None:
+    """Nobody is told to type -r, which would be refused; where the rows are is said."""
+    said: list[str] = []
+    end, counts = End(outcomes.FAILED, "why", reason), Counts(2, 1, 0, 0)
+    verdict.judge(how, end, counts, None, Prefix("/a b/run"), "", strict, said.append)
+    assert said
+    assert not any(" -r" in line or "-R" in line for line in said)
+    assert any("'/a b/run_status.txt'" in line for line in said)
 
 
 def test_no_stdin(monkeypatch: pytest.MonkeyPatch) -> None:

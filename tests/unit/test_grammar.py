@@ -327,6 +327,24 @@ def test_a_growing_file(growing: tuple[Callable[[bytes], object], Reader]) -> No
     assert reader.next() is None
 
 
+@pytest.mark.parametrize("cut", range(12))
+def test_a_byte_order_mark(growing: tuple[Callable[[bytes], object], Reader], cut: int) -> None:
+    """Some editors put one first: the directive behind it is one, however the file grows."""
+    write, reader = growing
+    data = b"\xef\xbb\xbf#FJD PREFIX x\n\xef\xbb\xbfa\n"
+    write(data[:cut])
+    assert reader.next() is None
+    write(data[cut:])
+    assert reader.next() == Task(0, 2, -1, b"x\xef\xbb\xbfa")
+
+
+def test_a_wrong_line_behind_a_byte_order_mark() -> None:
+    """It is found before anything runs, and while it does."""
+    assert "line 1 is no directive" in (refused(b"\xef\xbb\xbf#FJD NO\na\n") or "")
+    assert refused(b"\xef\xbb\xbf") is None
+    assert commands(b"\xef\xbb\xbfa") == [b"a"]
+
+
 def test_bytes_that_arrive_later(tmp_path: Path) -> None:
     """Where NUL bytes stand, what was written may not have arrived yet; nothing is run of it."""
     path = tmp_path / "list"

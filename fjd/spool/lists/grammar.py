@@ -1,17 +1,20 @@
 """What a list says: one command per line, comments, and directives (directives.py).
 
 Lines are bytes and are never decoded. What is blank or begins with ``#`` (blanks may stand before
-it) is passed over, unless it is a directive. CR LF ends a line as LF does. Numbers count tasks,
-instances of a REPEAT and barriers together; PERENGINE commands are counted by themselves. Lines
-are those of the file, so those inside a TASK count too, and a TASK stands where it begins.
+it) is passed over, unless it is a directive. CR LF ends a line as LF does, and the byte order mark
+that some editors put first does not belong to the first line. Numbers count tasks, instances of a
+REPEAT and barriers together; PERENGINE commands are counted by themselves. Lines are those of the
+file, so those inside a TASK count too, and a TASK stands where it begins.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from codecs import BOM_UTF8
 from functools import partial
-from typing import BinaryIO, NamedTuple, NoReturn, Optional, Union
+from itertools import chain
+from typing import BinaryIO, Callable, NamedTuple, NoReturn, Optional, Union
 
 from fjd.errors import JobFileError
 from fjd.spool.lists import directives
@@ -65,7 +68,8 @@ class Reader:
         self.exhausted = False
         self.start: list[Task] = []
         self.stop: list[Task] = []
-        self._file, self._readline, self._name = file, file.readline, name
+        self._file, self._name = file, name
+        self._readline: Callable[[int], bytes] = self._first
         self._growing = growing
         self._hole_at = (-1, 0.0)  # the line, and since when
         self._prefix = self._suffix = b""
@@ -126,7 +130,9 @@ class Reader:
     def check(self) -> None:
         """Read to the end, only for what is wrong; each line that may be a task counts as one."""
         plain = 0
-        for raw in iter(partial(self._readline, _LIMIT), b""):
+        first = self._readline(_LIMIT)
+        rest = iter(partial(self._readline, _LIMIT), b"")
+        for raw in chain([first] if first else [], rest):
             if raw[0] != _HASH and self._begun and 0 not in raw and len(raw) <= LONGEST:
                 plain += 1
                 continue
@@ -136,6 +142,13 @@ class Reader:
             if self._usable(raw):
                 self._take(raw)
             self.number = max(self.number, self._until)
+
+    def _first(self, limit: int) -> bytes:
+        """Read the first line; from the next one on there is no call in between."""
+        raw = self._file.readline(limit).removeprefix(BOM_UTF8)
+        if raw.endswith(b"\n"):
+            self._readline = self._file.readline
+        return raw
 
     def _take(self, raw: bytes) -> Optional[Item]:
         """Take a whole line."""
