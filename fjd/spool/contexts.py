@@ -25,6 +25,9 @@ Transitions: who, the one system call that decides, what a crash leaves, who rep
     release   dispatcher    (the list that a context was hired for is over, and there are workers of
                             it: who started it was killed, or is about to end them) dismiss them, as
                             if all its engines were asked to stop.
+    abandon   worker        (of a context, in the project of a run) leave by itself, softly: nobody
+                            leads the run any more (the worker's purpose.py), and the next run there
+                            begins by ending all workers.
     end       who started,  (no worker of it is left) unlink stop,<n> of each engine, then the card.
               dispatcher    Crash between: a card, ended again; a request without a card: swept.
 

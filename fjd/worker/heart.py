@@ -16,6 +16,7 @@ from fjd.spool.crew import Post
 from fjd.spool.timings import Timings
 from fjd.system import files
 from fjd.worker.guardian import Lifeline
+from fjd.worker.purpose import Purpose
 
 _SYNC = 1.0  # s: what a power cut may cost
 _LOOK_NEAR = 2.0  # s between two looks where the dispatcher's bell reaches us, or we are busy
@@ -26,7 +27,8 @@ class Heart(threading.Thread):
 
     Attributes:
         buried: somebody gave up on this worker; nothing that it does now counts.
-        dismissed: the word by which it is told to leave (pods.py).
+        dismissed: the word by which it is told to leave (pods.py), or would be if its run had not
+            been killed.
         timings: as the dispatcher publishes them.
     """
 
@@ -44,6 +46,7 @@ class Heart(threading.Thread):
         self._post, self._lifeline, self._syncs, self._wake = post, lifeline, syncs, wake
         self._end = threading.Event()
         self._holder: Optional[lease.Holder] = None
+        self._purpose = Purpose(post.project) if post.card.context else None
 
     @property
     def bell(self) -> str:
@@ -120,6 +123,8 @@ class Heart(threading.Thread):
         try:
             word = pods.dismissal(files.listing(pod, nudge=not self.bell) or ())
             self.learn()
+            if not word and self._purpose and self._purpose.over(self._holder, self.timings):
+                word = pods.DISMISSED
         except OSError:
             return  # there is another look soon
         if word != self.dismissed:

@@ -11,7 +11,8 @@ import pytest
 from batchrun import HOLD, batch, codes, lines_of, rows, status, tasks, wait_lines
 from harness import Daemon, FjdEnv, wait_until
 
-from fjd.spool import contexts
+from fjd.spool import contexts, crew
+from fjd.spool.project import Project
 
 LIST = """\
 #FJD PERENGINE START echo start >> log
@@ -97,6 +98,27 @@ def test_killed_and_resumed(env: FjdEnv, seed: int) -> None:
         first = next(at for at, (_, number) in enumerate(events) if number > barrier)
         before = {number for what, number in events[:first] if what == "e"}
         assert {number for number in TASKS if number < barrier} <= before
+
+
+def test_workers_of_a_killed_run(env: FjdEnv) -> None:
+    """Of whom it had hired nobody stays; -r then does what is left, each task once."""
+    tasks(env, *[HOLD] * 12)
+    run = env.start("fjd-batch", "-t", "2", "-p", "run1", "tasks")
+    wait_lines(env, "began", 2)
+    (name,) = (path.name for path in env.home.iterdir() if path.name.startswith("run1-"))
+    project = Project(name, f"{env.home}/{name}")
+    by_hand = env.worker("--project", name)
+    run.kill()
+    run.ended()
+    (env.cwd / "go").touch()
+    wait_until(lambda: list(crew.sightings(project)) == [by_hand.id], "they leave", 30, env.show)
+    ended = len(lines_of(env, "ended"))
+    assert 2 <= ended == len(lines_of(env, "began")) < 12
+    done = batch(env, "-p", "run1", "-r", "run1_status.txt", "tasks")
+    assert done.code == 0, done.err
+    assert by_hand.fired()
+    assert codes(env) == dict.fromkeys(range(12), 0)
+    assert len(lines_of(env, "began")) == 12
 
 
 # -- in a project that somebody else serves -------------------------------------------------------
