@@ -6,6 +6,7 @@ or hosts unreachable; 6 environment or configuration wrong; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Callable
@@ -13,6 +14,8 @@ from typing import Callable
 from fjd.errors import FjdError
 
 INTERRUPTED = 130
+
+_unwritten: list[OSError] = []  # why `out` could not print
 
 
 def one_line(text: str) -> str:
@@ -47,6 +50,21 @@ def tell(text: str, otherwise: Callable[[str], object]) -> None:
             otherwise(line)
 
 
+def out(program: str, text: str) -> None:
+    """Print a line about what was done; where it cannot be written the rest is done all the same.
+
+    The exit code tells at the end, if it is not because a reader has had enough.
+    """
+    try:
+        print(f"[{program}] {one_line(text)}", flush=True)
+    except BrokenPipeError:
+        _abandon_what_nobody_takes()
+    except OSError as error:
+        _abandon_what_nobody_takes()
+        say(program, text)
+        _unwritten.append(error)
+
+
 def run(program: str, command: Callable[[], int]) -> int:
     """Run a command and return its exit code; what a user can cause never ends in a traceback."""
     _open_streams()
@@ -60,6 +78,8 @@ def _outcome(program: str, command: Callable[[], int]) -> int:
     try:
         code = _code_of(command)
         sys.stdout.flush()
+        if _unwritten and not code:
+            raise _unwritten.pop()
         return code
     except FjdError as error:
         say(program, str(error))
@@ -70,14 +90,25 @@ def _outcome(program: str, command: Callable[[], int]) -> int:
     except BrokenPipeError:
         return 0  # whoever read our output has had enough, and nothing is wrong
     except OSError as error:
-        where = f" {error.filename!r}" if error.filename else ""
-        say(program, f"the system refused{where}: {error.strerror or error}")
+        say(program, _refusal(error))
         return 6
     except (MemoryError, RuntimeError) as error:
         if not _is_limit(error):
             raise
         say(program, "the system gives no more memory or threads; see what ulimit -a allows")
         return 6
+
+
+def _refusal(error: OSError) -> str:
+    why = error.strerror or str(error)
+    if error.filename:
+        from shlex import quote  # a worker that starts does not wait for it
+
+        path = os.fsdecode(error.filename)
+        return f"the system refused {path!r}: {why}; look at it with: ls -ld {quote(path)}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # a file would have a name
+        return f"stdout cannot be written: {why}; send it elsewhere"
+    return f"the system refused: {why}"
 
 
 def _is_limit(error: Exception) -> bool:

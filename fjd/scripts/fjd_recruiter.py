@@ -88,7 +88,7 @@ def _say(text: str) -> None:
 
 
 def _out(text: str) -> None:
-    print(f"[{PROGRAM}] {talk.one_line(text)}", flush=True)
+    talk.out(PROGRAM, text)
 
 
 def _ask(host: str) -> Optional[str]:

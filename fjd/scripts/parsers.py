@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import sys
+from typing import NoReturn, Optional, TextIO, cast
 
 from fjd.errors import UsageError
 
@@ -14,3 +15,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
         raise UsageError(message, remedy=f"type: {self.prog} --help")
+
+    def _print_message(self, message: str, file: Optional[object] = None) -> None:
+        """Print help or version; argparse would not tell that it could not."""
+        print(message, end="", file=cast(TextIO, file or sys.stderr))

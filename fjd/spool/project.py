@@ -7,7 +7,6 @@ join a name to it. The page that explains them all is the docstring of ``fjd.spo
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from typing import Optional
 
@@ -65,6 +64,12 @@ def _mkdir(path: str) -> None:
         ) from error
 
 
+def _quoted(path: str) -> str:
+    from shlex import quote  # a worker that starts does not wait for it
+
+    return quote(path)
+
+
 def _not_a_directory(path: str) -> ConfigError:
     return ConfigError("is not a directory", where=path, remedy="move it away")
 
@@ -73,7 +78,7 @@ def _a_link(path: str) -> ConfigError:
     return ConfigError(
         "is a symbolic link, and fjd writes through none",
         where=path,
-        remedy=f"type: rm {shlex.quote(path)} (what it leads to stays)",
+        remedy=f"type: rm {_quoted(path)} (what it leads to stays)",
     )
 
 
@@ -93,7 +98,7 @@ def _check(path: str) -> int:
             f"others can write to it (mode {stat.S_IMODE(found.st_mode):04o}),"
             " and what lies in it is run in your name",
             where=path,
-            remedy=f"look through it, then type: chmod go-w {shlex.quote(path)}",
+            remedy=f"look through it, then type: chmod go-w {_quoted(path)}",
         )
     return found.st_mode
 

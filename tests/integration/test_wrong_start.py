@@ -173,6 +173,38 @@ def test_closed_streams(env: FjdEnv, closed: str) -> None:
     assert [path for path in said if b"[fjd" in path.read_bytes()] == []
 
 
+WITH_ANSWERS = [
+    words for words in COMMANDS if words not in (("fjd", "log", "none"), ("fjd", "retry"))
+]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_stdout(env: FjdEnv, unbuffered: str) -> None:
+    """Who cannot say what was asked for says so, and does not end with 0; what is done is done."""
+    (env.cwd / "good.conf").write_text("[control]\nexecutable: true\n")
+    for words in WITH_ANSWERS:
+        argv = env.argv(*words)
+        done = run_in_shell(env, 'exec "$@" > /dev/full', *argv, PYTHONUNBUFFERED=unbuffered)
+        if words[1:] in (("--what",), ("--no-wait",)):  # these end with a code of their own
+            assert done.code in (2, 4), (words, done)
+            continue
+        assert done.code == 6, (words, done)
+        assert "No space left" in done.err, (words, done)
+    assert env.sightings() == {}
+
+
+def test_nobody_reads_what_was_done(env: FjdEnv) -> None:
+    """A reader that is gone keeps no recruiter from its work, and from telling that it failed."""
+    assert env.run("fjd_recruiter", "hire", "1").code == 0
+    conf = env.home / "default" / "remote.conf"
+    conf.write_text("[host1]\nname: nowhere.invalid\nworkers: 1\n")
+    fire = env.argv("fjd_recruiter", "fire")
+    done = run_in_shell(env, '{ "$@"; echo $? > code; } | true', *fire)
+    assert "Host nowhere.invalid" in done.err
+    assert (env.cwd / "code").read_text() == "4\n"
+    assert env.sightings() == {}
+
+
 # -- FJD_HOME -------------------------------------------------------------------------------------
 
 
