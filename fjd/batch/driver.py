@@ -24,7 +24,7 @@ from fjd.batch.resuming import Done
 from fjd.batch.services import Services
 from fjd.batch.serving import How
 from fjd.batch.sources import collected, is_stream
-from fjd.errors import FjdError
+from fjd.errors import ConfigError, FjdError
 from fjd.launchers.base import command
 from fjd.spool import runs
 from fjd.spool.lists.terms import Terms
@@ -197,6 +197,14 @@ class Driver:
         trouble = work.feeder.trouble if work.feeder else None
         if how is How.OVER and trouble is None:
             trouble = services.finish()
+        if home:
+            home.keep = True  # until we know better
+        if not os.path.lexists(status):
+            raise ConfigError(
+                "the status file is gone, and its directory as well",
+                where=status,
+                remedy=f"what the tasks did is recorded in {project.root}/records",
+            )
         end = ending.of_list(project, key)
         counts = ending.count(self.prefix.status)
         code = self._verdict(how, end, counts, trouble, seconds)

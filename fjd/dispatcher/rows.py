@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Optional
 
 from fjd.dispatcher.reader import Reader
@@ -103,6 +104,7 @@ class Rows:
         self.flush()
         if _others(seen.others, self._me) and self._restore(seen):
             self._write_anew()
+        self._put_back()
         self._open().sync()
         self.close()
 
@@ -200,6 +202,17 @@ class Rows:
         _write(staging, rows())
         os.replace(staging, self.path)
         self.close()
+
+    def _put_back(self) -> None:
+        """Somebody has removed the file meanwhile: what was written is in our hands still."""
+        if self._file is None or os.path.lexists(self.path):
+            return
+        staging = f"{self.path}.{os.getpid()}.tmp"
+        with open(os.dup(self._file.fd), "rb") as rows, suppress(FileNotFoundError):
+            rows.seek(0)
+            _write(staging, rows)
+            os.replace(staging, self.path)
+            self.close()
 
     def close(self) -> None:
         """Leave nothing open."""

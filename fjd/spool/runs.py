@@ -84,5 +84,8 @@ def wipe(project: Project) -> None:
 
 def printed(project: Project) -> bool:
     """Tell whether any task has printed something that is kept."""
-    with os.scandir(project.output) as entries:
-        return any(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    try:
+        with os.scandir(project.output) as entries:
+            return any(entry.stat(follow_symlinks=False).st_size for entry in entries)
+    except FileNotFoundError:
+        return False  # the user has removed the project

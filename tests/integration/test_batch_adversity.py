@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -150,6 +152,36 @@ def test_bar_of_a_run_that_is_stopped(env: FjdEnv) -> None:
         assert screen.ended() == 130
     assert b"failed" not in screen.printed
     assert len(lines_of(env, "ended")) == len(lines_of(env, "began"))
+
+
+# -- what is removed meanwhile --------------------------------------------------------------------
+
+
+def test_the_status_file_is_removed(env: FjdEnv) -> None:
+    """It is there again at the end, with all rows."""
+    tasks(env, "true", "#DISBATCH BARRIER", HOLD, "true", "exit 3")
+    run = env.start("fjd-batch", "-e", "-t", "1", *HERE)
+    wait_lines(env, "began", 1)
+    assert codes(env) == {0: 0}
+    status(env).unlink()
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 1
+    assert codes(env) == {0: 0, 2: 0, 3: 0, 4: 3}
+
+
+def test_the_directory_is_removed(env: FjdEnv) -> None:
+    """Its rows are gone, which is no success; the records are kept, and their place is said."""
+    tasks(env, HOLD)
+    (env.cwd / "d").mkdir()
+    env.own(env.cwd / "d")
+    run = env.start("fjd-batch", "-p", "d/run1", "tasks")
+    wait_lines(env, "began", 1)
+    shutil.rmtree(env.cwd / "d")
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 6
+    assert "the status file is gone" in run.err
+    (place,) = re.findall(r"recorded in (\S+)", run.err)
+    assert any(HOLD in file.read_text() for file in Path(place).iterdir())
 
 
 # -- limits ---------------------------------------------------------------------------------------
