@@ -136,7 +136,7 @@ class Driver:
             options.force_resume,
             self.say,
         )
-        self.say(f"{done.number} tasks are done already, {done.left} are to be run")
+        self.say(f"tasks that are done already: {done.number}; to be run: {done.left}")
         return done
 
     def _terms(self, services: Services) -> Terms:
@@ -203,7 +203,7 @@ class Driver:
             raise ConfigError(
                 "the status file is gone, and its directory as well",
                 where=status,
-                remedy=f"what the tasks did is recorded in {project.root}/records",
+                remedy=f"what the tasks did is recorded in {project.records}",
             )
         end = ending.of_list(project, key)
         counts = ending.count(self.prefix.status)

@@ -60,14 +60,13 @@ def judge(
         return WRONG
     if not counts.tasks:
         say(EMPTY)
-    failed = counts.failed + counts.per_engine_failed
-    if not failed:
+    if not (counts.failed or counts.per_engine_failed):
         return 0
     status = shlex.quote(prefix.status)
     hint = f"the rows of what failed begin with R in {status}"
     if source and counts.failed:
         hint += f"; to run it again, type the same command with -R -r {status}"
-    say(f"{SOME_FAILED}: {failed} of {counts.tasks}; {hint}" if strict else hint)
+    say(f"{SOME_FAILED}: {_failures(counts)}; {hint}" if strict else hint)
     return STOPPED if strict else 0
 
 
@@ -79,3 +78,10 @@ def _how_to_go_on(prefix: Prefix, source: str) -> str:
     if source == "-":
         return f"to go on, give the same tasks to the same command with -r {status}"
     return f"to go on, type the same command with -r {status}"
+
+
+def _failures(counts: Counts) -> str:
+    """Say how many tasks failed; commands of engines are not among them."""
+    tasks = f"{counts.failed} of {counts.tasks}"
+    engines = counts.per_engine_failed
+    return f"{tasks}, and {engines} of PERENGINE" if engines else tasks

@@ -147,7 +147,8 @@ class Work(Handout):
 
     def _failed(self, task: int, record: Record) -> None:
         if self.terms.fail_fast and record["outcome"] != outcomes.CANCELLED:
-            cause = f"task {task} did not end well ({record['outcome']}), and --fail-fast was given"
+            what = f"task {task}" if task < ENGINE_BASE else "a command of PERENGINE"
+            cause = f"{what} did not end well ({record['outcome']}), and --fail-fast was given"
             self.halt(Halt(cause, outcomes.FAILED, True, halt.FAILURE))
 
     # -- barriers and the end -----------------------------------------------------------------

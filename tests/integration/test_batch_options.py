@@ -160,6 +160,15 @@ def test_failures_of_engines(env: FjdEnv, which: str) -> None:
     assert ("P", 0, 9) in [(row.kind, row.number, row.code) for row in rows(env)]
 
 
+def test_an_engine_fails_fast(env: FjdEnv) -> None:
+    """--fail-fast stops a run at an engine's own command as well; its number says nothing."""
+    tasks(env, "#DISBATCH PERENGINE START exit 9", HOLD)
+    done = batch(env, "-f", "-p", "run1", "tasks")
+    assert done.code == 1, done.err
+    assert "stopped: a command of PERENGINE did not end well" in done.err
+    assert lines_of(env, "began") == []
+
+
 # -- resume ---------------------------------------------------------------------------------------
 
 
@@ -191,7 +200,7 @@ def test_resume_from_several(env: FjdEnv) -> None:
     words = ["-r", "run1_status.txt", "--resume-from", "run2_status.txt", "-p", "run3", "tasks"]
     done = batch(env, *words)
     assert done.code == 0, done.err
-    assert "4 tasks are done already, 2 are to be run" in done.err
+    assert "done already: 4; to be run: 2" in done.err
     assert Counter(lines_of(env, "ran")) == Counter("012345")
     assert codes(env, "run3") == dict.fromkeys(range(6), 0)
 

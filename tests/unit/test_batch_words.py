@@ -404,7 +404,8 @@ def test_failures_count_if_asked(failed: int, per_engine: int) -> None:
         judged = verdict.judge(How.OVER, end, counts, None, where, "tasks", strict, said.append)
         assert judged == code
     asked, unasked = said
-    assert asked.startswith("Some tasks failed with non-zero exit codes: 1 of 3; the rows of what")
+    number = "0 of 3, and 1 of PERENGINE" if per_engine else "1 of 3"
+    assert asked.startswith(f"Some tasks failed with non-zero exit codes: {number}; the rows of")
     assert unasked.startswith("the rows of what failed begin with R")
     assert ("type the same command with -R -r /x/run1_status.txt" in unasked) is bool(failed)
 
