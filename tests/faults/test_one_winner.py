@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import traceback
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from fjd.spool import burial, contexts, crew, filing, lease, names, pods, records, submission
+from fjd.spool import (
+    burial,
+    contexts,
+    crew,
+    filing,
+    lease,
+    lookup,
+    names,
+    pods,
+    records,
+    submission,
+)
 from fjd.spool.crew import Card, Post, Sighting
 from fjd.spool.filing import Cabinet
 from fjd.spool.lease import Lease
-from fjd.spool.names import Result, Token
+from fjd.spool.lookup import Found
+from fjd.spool.names import DEAD, Result, Token
 from fjd.spool.pods import Held, Pod
 from fjd.spool.project import Project
+from fjd.spool.rejection import reject
 from fjd.spool.timings import Timings
 from fjd.system.identity import Identity
 
@@ -54,6 +68,7 @@ class Ground:
         """Return where tokens lie."""
         places = ("jobqueue", "requeue", "jobpods", "results", "done", "failed", "rejected")
         found = [p for place in places for p in Path(self.project.root, place).rglob("*")]
+        found = [path for path in found if path.suffix != names.WHY]
         for path in found:
             assert path.is_dir() or path.read_bytes() == JOB
         return [str(path) for path in found if path.is_file()]
@@ -259,12 +274,101 @@ def test_submit(ground: Ground, memory: Path) -> None:
     ground.run(lambda: None, act, judge)
 
 
-@pytest.mark.parametrize("verb", ["file", "again", "retry", "requeue", "give back"])
+def test_leave_and_assign(ground: Ground) -> None:
+    """A worker leaves while seven jobs are assigned to it: each is queued, or queued again."""
+    owner, project = ground.workers[0], ground.project
+    winners = [0]
+
+    def prepare() -> None:
+        os.makedirs(project.pod(owner), exist_ok=True)
+        for number in range(1, RACERS):
+            ground.put(f"{project.jobqueue}/job{number}")
+
+    def act(number: int) -> bool:
+        if number == 0:
+            Pod(project, owner).take_down()
+            return True
+        token = Token(f"job{number}.abcdefghijkl", 5)
+        try:
+            return pods.assign(project, f"{project.jobqueue}/job{number}", token, owner)
+        except FileNotFoundError:
+            return False
+
+    def judge(won: list[bool]) -> None:
+        assert not os.path.exists(project.pod(owner))
+        assert len(os.listdir(project.requeue)) == sum(won) - 1
+        assert len(ground.tokens()) == RACERS - 1
+        winners[0] += sum(won) - 1
+
+    ground.run(prepare, act, judge)
+    print(f"assigned: {winners[0]} of {(RACERS - 1) * ROUNDS}")
+
+
+def test_reject(ground: Ground) -> None:
+    """Eight dispatchers reject one file: it lies there once, with one reason."""
+    project = ground.project
+    source = f"{project.jobqueue}/job"
+
+    def act(number: int) -> bool:
+        return reject(project, source, Token(names.new_key("job")), "it is bad")
+
+    def judge(won: list[bool]) -> None:
+        one(ground)(won)
+        token, why = sorted(os.listdir(project.rejected))
+        assert why == token + names.WHY
+        os.unlink(f"{project.rejected}/{why}")
+
+    ground.run(lambda: ground.put(source), act, judge)
+
+
+def test_submit_again(ground: Ground) -> None:
+    """Eight users submit a rejected job again: it is queued once, and its reason is gone."""
+    project = ground.project
+    source = f"{project.rejected}/{TOKEN}"
+    found = Found(lookup.REJECTED, "job", TOKEN, "", "", source)
+
+    def prepare() -> None:
+        ground.put(source)
+        Path(source + names.WHY).touch()
+
+    def judge(won: list[bool]) -> None:
+        one(ground)(won)
+        assert os.listdir(project.rejected) == []
+
+    ground.run(prepare, lambda number: submission.again(project, found), judge)
+
+
+def test_list_again(ground: Ground) -> None:
+    """Eight users let a failed list run again: it is open once, and nothing else is left of it."""
+    project = ground.project
+    token = Token("x.tasks.abcdefghijkl")
+    source = f"{project.failed}/000/{Result(token, ground.workers[0], 'x1')}"
+    found = Found(lookup.FILED, "x.tasks", token, ground.workers[0], "x1", source)
+    os.makedirs(f"{project.failed}/000")
+
+    def prepare() -> None:
+        ground.put(source)
+        Path(source + names.STATUS).touch()
+
+    def judge(won: list[bool]) -> None:
+        assert sum(won) == 1
+        assert os.listdir(f"{project.failed}/000") == os.listdir(project.tmp) == []
+        (key,) = os.listdir(project.lists)
+        assert sorted(os.listdir(f"{project.lists}/{key}")) == ["status.txt", f"{key},s0,a1,n0"]
+        shutil.rmtree(f"{project.lists}/{key}")
+
+    ground.run(prepare, lambda number: submission.again(project, found), judge)
+
+
+@pytest.mark.parametrize(
+    "verb", ["file", "again", "retry", "requeue", "give back", "take", "give up"]
+)
 def test_one_mover(ground: Ground, verb: str) -> None:
     """Eight do the same to one token: one of them did it, and he knows.
 
     Only a filed name is the same for all: who comes second finds it where he wanted it, which is
     also what the first one finds if his reply was lost; he cannot tell, and nobody depends on it.
+    So are those by which an attempt is taken from its worker: who goes on decides.
     """
     project, owner = ground.project, ground.workers[0]
     result = Result(TOKEN, owner, "x1")
@@ -284,13 +388,21 @@ def test_one_mover(ground: Ground, verb: str) -> None:
             f"{project.pod(owner)}/{TOKEN},run",
             lambda: Pod(project, owner).give_back(RAN),
         ),
+        "take": (
+            f"{project.pod(owner)}/{TOKEN},run",
+            lambda: pods.take(project, owner, RAN, DEAD) is not None,
+        ),
+        "give up": (
+            f"{project.pod(owner)}/{TOKEN},dead",
+            lambda: pods.give_up(project, owner, RAN._replace(why=DEAD)) is not None,
+        ),
     }
     source, act = places[verb]
     os.makedirs(f"{project.failed}/000", exist_ok=True)
 
     def judge(won: list[bool]) -> None:
         assert any(won)
-        assert sum(won) == 1 or verb == "file"
+        assert sum(won) == 1 or verb in ("file", "take", "give up")
         assert len(ground.tokens()) == 1
 
     several = ground.run(lambda: ground.put(source), lambda number: act(), judge)

@@ -41,15 +41,21 @@ def again(project: Project, path: str, name: str) -> bool:
         UsageError: nobody knows what failed.
     """
     status = path + BESIDE
-    if not os.path.lexists(status):
-        raise UsageError(
-            "this list has its status file elsewhere",
-            where=name,
-            remedy="type: fjd-batch -r STATUSFILE -R TASKFILE",
-        )
     while True:
         shelf = Shelf(project, new_key(name))
-        _prepare(project, shelf, status)
+        try:
+            _prepare(project, shelf, status)
+        except FileNotFoundError:
+            there = files.listing(os.path.dirname(path), nudge=True) or ()
+            if os.path.basename(status) in there:
+                raise
+            if os.path.basename(path) not in there:
+                return False  # RACE: somebody else has moved it
+            raise UsageError(
+                "this list has its status file elsewhere",
+                where=name,
+                remedy="type: fjd-batch -r STATUSFILE -R TASKFILE",
+            ) from None
         try:
             won = files.move(path, shelf.place(Mark(Token(shelf.key))))
         except FileNotFoundError:
