@@ -101,6 +101,8 @@ def _outcome(program: str, command: Callable[[], int]) -> int:
 
 def _refusal(error: OSError) -> str:
     why = error.strerror or str(error)
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+        return f"the system refused: {why}; see what ulimit -a allows"
     if error.filename:
         from shlex import quote  # a worker that starts does not wait for it
 

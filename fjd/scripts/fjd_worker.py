@@ -1,4 +1,23 @@
-"""usage: fjd-worker [--project P] [options]
+"""fjd-worker: run what the dispatcher assigns, until it is fired."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Optional
+
+from fjd import __version__
+from fjd.errors import ConfigError, UsageError
+from fjd.spool.names import check_label
+from fjd.spool.project import Project
+from fjd.system.patience import insist
+from fjd.talk import run, say, warn_root
+from fjd.worker.employment import Terms, employ
+
+PROGRAM = "fjd-worker"
+HELP = """\
+usage: fjd-worker [--project P] [options]
 
 Announce a worker in the project (`default` if none is given), run what the
 dispatcher assigns to it, and announce it again, until it is fired (SIGTERM,
@@ -20,23 +39,6 @@ starts workers with the options below.
   --version       print the version
   --help          print this text
 """
-
-from __future__ import annotations
-
-import os
-import sys
-import time
-from typing import Optional
-
-from fjd import __version__
-from fjd.errors import ConfigError, UsageError
-from fjd.spool.names import check_label
-from fjd.spool.project import Project
-from fjd.system.patience import insist
-from fjd.talk import run, say, warn_root
-from fjd.worker.employment import Terms, employ
-
-PROGRAM = "fjd-worker"
 _TEXTS = ("id", "launcher", "session", "log", "cwd", "context")
 _NUMBERS = ("engine", "cylinder")
 _OPTIONS = (*_TEXTS, *_NUMBERS, "project", "nice", "env-resource")
@@ -127,7 +129,7 @@ def main(arguments: Optional[list[str]] = None) -> int:
 
 def _command(words: list[str]) -> int:
     if "--help" in words or "-h" in words:
-        print(__doc__, end="")
+        print(HELP, end="")
         return 0
     if "--version" in words:
         print(f"{PROGRAM} {__version__}")

@@ -45,7 +45,14 @@ DIRECTORIES = (
 
 def home() -> str:
     """Return where the projects lie: ``$FJD_HOME`` or ``~/.fjd``."""
-    return os.path.abspath(os.environ.get("FJD_HOME") or os.path.expanduser("~/.fjd"))
+    path = os.environ.get("FJD_HOME") or os.path.expanduser("~/.fjd")
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"the home {path} is relative, and the working directory was deleted",
+            remedy="cd into another",
+        ) from None
 
 
 def carried_home() -> Optional[str]:

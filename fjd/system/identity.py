@@ -15,8 +15,8 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
-    except OSError:
-        return ""
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""  # there is none, or it is somebody else's
 
 
 def hostname() -> str:
@@ -43,6 +43,9 @@ def start_ticks(pid: int) -> Optional[int]:
     """Return when a process started, in clock ticks since boot; None if it has ended.
 
     A zombie has ended: nothing of it runs any more.
+
+    Raises:
+        OSError: that cannot be seen now (no descriptor is left, say), which proves nothing.
     """
     stat = _read(f"/proc/{pid}/stat")
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
@@ -82,7 +85,10 @@ class Identity(NamedTuple):
     def alive(self) -> Optional[bool]:
         """Tell whether it still runs; None if that cannot be seen from here."""
         if self.is_here():
-            return start_ticks(self.pid) == self.ticks
+            try:
+                return start_ticks(self.pid) == self.ticks if self.namespace else None
+            except OSError:
+                return None
         if self.host == hostname() and self.boot != boot_id():
             return False  # the host has been restarted since
         return None

@@ -59,8 +59,15 @@ class Place:
             ticks, _, world = rest.partition("-")
             if world != self._world or not (pid.isdigit() and ticks.isdigit()):
                 continue
-            if name == self._name or start_ticks(int(pid)) != int(ticks):
+            if name == self._name or _ended(int(pid), int(ticks)):
                 _remove_directory(f"{self._root}/{name}")
+
+
+def _ended(pid: int, ticks: int) -> bool:
+    try:
+        return start_ticks(pid) != ticks
+    except OSError:
+        return False  # it cannot be seen now; whoever comes next looks again
 
 
 def _remove_directory(path: str) -> None:

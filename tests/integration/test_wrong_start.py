@@ -178,6 +178,14 @@ WITH_ANSWERS = [
 ]
 
 
+def test_help_without_docstrings(env: FjdEnv) -> None:
+    """Who lets Python leave all docstrings out is helped all the same."""
+    for words in (("fjd",), ("fjd", "submit"), ("fjd_worker",), ("fjd_dispatcher",)):
+        done = env.run(*words, "--help", PYTHONOPTIMIZE="2")
+        assert done.code == 0
+        assert done.out.startswith("usage: " + words[0].replace("_", "-"))
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_full_stdout(env: FjdEnv, unbuffered: str) -> None:
     """Who cannot say what was asked for says so, and does not end with 0; what is done is done."""
@@ -206,6 +214,15 @@ def test_nobody_reads_what_was_done(env: FjdEnv) -> None:
 
 
 # -- FJD_HOME -------------------------------------------------------------------------------------
+
+
+def test_a_relative_home_in_a_deleted_directory(env: FjdEnv) -> None:
+    """It means nothing any more, and one line says so."""
+    for words in (("fjd", "status"), ("fjd_recruiter", "fire"), ("fjd_worker",)):
+        script = 'mkdir d && cd d && rmdir ../d && exec "$@"'
+        done = run_in_shell(env, script, *env.argv(*words), FJD_HOME="h")
+        assert done.code == 6, (words, done)
+        assert "deleted; cd into another" in the_line(done)
 
 
 def test_a_relative_home(env: FjdEnv) -> None:

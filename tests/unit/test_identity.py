@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 
 import pytest
 
@@ -24,6 +25,20 @@ def test_ended() -> None:
     """One that does not exist, or whose pid is somebody else's by now, has ended."""
     assert Identity.of(1 << 23).alive() is False
     assert ME._replace(ticks=ME.ticks + 1).alive() is False
+
+
+def test_no_proof_of_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot look, for want of a descriptor or of /proc, does not take anybody for dead."""
+    assert ME.is_here()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        assert ME.alive() is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    monkeypatch.setattr(module, "pid_namespace", lambda: "")
+    monkeypatch.setattr(module, "_read", lambda _: "")
+    assert ME._replace(namespace="").alive() is None
 
 
 def test_restarted() -> None:
