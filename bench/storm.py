@@ -93,7 +93,7 @@ class Storm:
         return Daemon(self.bed, Role(name, words, host, log, self._prepare))
 
     def _prepare(self, role: str) -> None:
-        _keep_progress(self.witness)
+        keep_progress(self.witness)
         self._change(role)
 
     def start(self) -> None:
@@ -325,7 +325,7 @@ class Storm:
         return self.audit()
 
 
-def _keep_progress(witness: str) -> None:
+def keep_progress(witness: str) -> None:
     """Let this process keep what counts of a list: the list's end removes its progress files."""
     right = Book.__init__
 

@@ -6,6 +6,7 @@ gets past it is shown by a system call trace of the same run (``traced``).
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import signal
@@ -15,6 +16,9 @@ from typing import Any, Callable, NamedTuple
 _BY_PATH = ("mkdir", "rmdir", "unlink", "utime", "chmod", "truncate", "mknod", "mkfifo", "remove")
 _BY_TWO = ("rename", "replace", "link", "symlink")
 _BY_FD = ("write", "pwrite", "writev", "fsync", "fdatasync", "ftruncate", "fchmod")
+_WORLD = ("posix_spawn", "fork", "kill")  # what else makes a difference to who comes later
+# What leaves every file as it is: to be killed before it is the same as before the next call.
+_STILL = ("utime", "fsync", "fdatasync")
 _SAME = {"replace": "rename", "remove": "unlink"}
 _TRACED = {
     "rename": "rename", "renameat": "rename", "renameat2": "rename", "mkdir": "mkdir",
@@ -46,19 +50,28 @@ class Tap:
     """Sees every call that changes something below ``root``.
 
     Args:
-        point: the number of the call at which this process is killed (0: never).
+        point: which of the calls that change a file or a name this process is killed at (0: never).
         before: whether it is killed before or after that call.
+
+    Attributes:
+        seen: the calls so far, nudges and syncs as well.
+        apart: 1 if something else was done between the last two that change something: else to be
+            killed after the one is the same as before the other. The parent sees it, too.
     """
 
     def __init__(self, root: str, point: int = 0, before: bool = False) -> None:
         self.root, self.point, self.before = root, point, before
         self.seen: list[Call] = []
+        self.apart = mmap.mmap(-1, 1)
+        self._points = self._now_apart = 0
 
     def open_up(self) -> None:
         """Begin; there is no end, for the process has one."""
         for name in (*_BY_PATH, *_BY_TWO, *_BY_FD):
             original = getattr(os, name)
             setattr(os, name, self._wrapped(_SAME.get(name, name), original, self._paths_of(name)))
+        for name in _WORLD:
+            setattr(os, name, self._parting(getattr(os, name)))
         opened = os.open
 
         def open_file(path: Any, flags: int, *more: Any, **named: Any) -> int:  # noqa: ANN401
@@ -84,12 +97,24 @@ class Tap:
 
         return wrapper
 
+    def _parting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            self._now_apart = 1
+            return original(*arguments, **named)
+
+        return wrapper
+
     def _call(self, name: str, paths: tuple[Any, ...], act: Callable[[], Any]) -> Any:  # noqa: ANN401
         found = tuple(self._real(path) for path in paths)
         if not any(below(self.root, path) for path in found):
+            self._now_apart |= os.path.isfile(found[0])
             return act()
         self.seen.append(Call(name, tuple(os.path.relpath(path, self.root) for path in found)))
-        here = len(self.seen) == self.point
+        if name in _STILL:
+            return act()
+        self.apart[0], self._now_apart = self._now_apart, 0
+        self._points += 1
+        here = self._points == self.point
         if here and self.before:
             os.kill(os.getpid(), signal.SIGKILL)
         try:

@@ -21,7 +21,7 @@ from bench.common import Bed, Failed
 from bench.storm import TIMINGS, Storm
 from fjd.system import files
 
-TASKS, ROUND, LIMIT = 600, 1.0, 150.0  # s; on a quiet machine some ten pass
+TASKS, FEW, ROUND, LIMIT = 600, 200, 1.0, 150.0  # s; on a quiet machine some ten pass
 
 
 def falls_down(chance: float) -> None:
@@ -70,7 +70,10 @@ if __name__ == "__main__":
         found = Storm(bed, int([*sys.argv, 1][2]), change=change(sys.argv[1]))
         found.in_lists = 1.0
         found.start()
-        found.submit(TASKS)
-        problems = blow(found, sys.argv[1] != "none")
+        wrong = sys.argv[1] != "none"
+        if not wrong:  # whoever is killed, what dispatchers do to themselves is enough
+            found.enough = lambda: True  # type: ignore[method-assign]
+        found.submit(TASKS if wrong else FEW)
+        problems = blow(found, wrong)
         print(*problems[:5], f"{found.kills} kills, {found.stops} stops", sep="\n")
         sys.exit(1 if problems else 0)
