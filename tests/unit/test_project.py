@@ -263,6 +263,18 @@ def test_staging_is_fresh(project: Project) -> None:
     assert {os.path.dirname(path) for path in paths} == {project.tmp}
 
 
+def test_time_on_a_full_disk(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system's clock can be read where there is no room for a file."""
+    before = project.server_now()
+
+    def create(path: str, _: bytes) -> None:
+        raise files.full(OSError(errno.ENOSPC, "full"), path)
+
+    monkeypatch.setattr(files, "create", create)
+    assert before <= project.server_now() < before + 60
+    assert os.listdir(project.tmp) == []
+
+
 def test_all_errors_are_lines(home: str) -> None:
     """Whatever is refused says where and what to type."""
     os.chmod(home, 0o777)
