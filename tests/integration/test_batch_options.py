@@ -432,6 +432,7 @@ def test_check_of_earlier_failures(env: FjdEnv) -> None:
     [
         ([], "false", 0),
         (["-e"], "true", 0),
+        (["--version"], "true", 0),
         (["-e"], "false", 1),
         (["-f"], "false", 1),
         ([], "false\n#DISBATCH BARRIER CHECK\ntrue", 1),
