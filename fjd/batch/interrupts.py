@@ -7,6 +7,8 @@ import threading
 from types import FrameType
 from typing import Optional
 
+from fjd.system.ears import unless_nohup
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -16,7 +18,8 @@ class Interrupts:
     def __init__(self) -> None:
         self.count = 0
         self._woken = threading.Event()
-        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        heard = unless_nohup(_SIGNALS)
+        self._before = {number: signal.signal(number, self._note) for number in heard}
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         self.count += 1 if number == signal.SIGINT else 2

@@ -23,7 +23,7 @@ from fjd.spool.timings import Timings
 from fjd.system import files, patience
 from fjd.system.bell import Bell
 from fjd.system.deaths import Deaths
-from fjd.system.ears import Ears
+from fjd.system.ears import Ears, unless_nohup
 from fjd.system.place import Place
 from fjd.system.watch import Watch
 
@@ -111,7 +111,7 @@ class Service:
         self.interrupted = self._in_trouble = False
         self._place = Place()
         self._place.make()
-        self._ears = Ears(_SIGNALS)
+        self._ears = Ears(unless_nohup(_SIGNALS))
         path = f"{self._place.path}/dispatcher-{os.getpid()}.bell"
         self._bell = Bell(path)
         self._ears.listen(self._bell.fd, bell=True)

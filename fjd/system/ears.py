@@ -13,6 +13,12 @@ from types import FrameType
 from typing import Optional
 
 
+def unless_nohup(signals: Iterable[int]) -> list[int]:
+    """Leave out SIGHUP where it is ignored: who typed nohup wants us to outlive the terminal."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in signals if not (ignored and number == signal.SIGHUP)]
+
+
 class Ears:
     """One per process, made in its main thread.
 

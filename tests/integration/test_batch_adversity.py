@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from batchrun import HOLD, batch, codes, lines_of, status, tasks, wait_lines
-from harness import Done, FjdEnv
+from harness import Daemon, Done, FjdEnv
 from terminal import Terminal
 
 HERE = ("-p", "run1", "tasks")
@@ -31,6 +31,15 @@ def piped(env: FjdEnv, text: str, *words: str) -> Done:
         **env.person.as_user(),
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def nohup(env: FjdEnv, program: str, *words: str) -> Daemon:
+    """Start something that shall outlive its terminal: it inherits that SIGHUP is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        return env.start(program, *words)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # -- words ----------------------------------------------------------------------------------------
@@ -135,6 +144,28 @@ def test_nobody_reads_where_the_script_is(env: FjdEnv, where: str) -> None:
         run.send_signal(signal.SIGINT)
         rest = run.stderr.read()
     assert run.wait(60.0) == 130, rest
+
+
+@pytest.mark.parametrize("words", [HERE, ("--project", "mine", *HERE)])
+def test_nohup(env: FjdEnv, words: tuple[str, ...]) -> None:
+    """With nohup the end of the terminal is not the end of the run, nor of a dispatcher."""
+    tasks(env, HOLD, "true")
+    if "--project" in words:
+        env.run("fjd-recruiter", "--project", "mine", "hire", "1")
+        server = nohup(env, "fjd-dispatcher", "--project", "mine", "--keep-running")
+        server.says("Started on project")
+        server.signal(signal.SIGHUP)
+    run = nohup(env, "fjd-batch", *words)
+    wait_lines(env, "began", 1)
+    run.signal(signal.SIGHUP)
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 0, run.err
+    assert codes(env) == {0: 0, 1: 0}
+    if "--project" in words:
+        assert server.process.poll() is None
+        env.run("fjd-recruiter", "--project", "mine", "fire")
+        server.signal(signal.SIGTERM)
+        server.ended()
 
 
 def test_bar_of_a_run_that_is_stopped(env: FjdEnv) -> None:
