@@ -28,8 +28,10 @@ def slots(environ: Mapping[str, str], variables: Sequence[str], number: int) -> 
     remarks = []
     for name in variables:
         count = len(values(environ, name))
+        if not count and name in GPUS and any(values(environ, gpus) for gpus in GPUS):
+            continue  # a host sets the one or the other
         if not count:
-            remarks.append(f"{name} is not set here, and nothing of it can be shared")
+            remarks.append(f"{name} is not set here, so nothing of it is shared")
         elif count < number:
             remarks.append(f"{name} has {count} for {number} slots: {count} will be used")
             number = count

@@ -425,7 +425,7 @@ def test_hire_a_context(project: Project) -> None:
         " --curdir '/a b' hire 1 --context c --engine 2 --env-resource THINGS"
     )
     assert [line for line in party.said if "node2" in line] == ["Host node2: it is down; wake it"]
-    assert "THINGS is not set here, and nothing of it can be shared" in party.said
+    assert "THINGS is not set here, so nothing of it is shared" in party.said
     assert party.hiring.active() == {0, 2}
     assert not party.hiring.close()
     assert contexts.everyone(project) == [party.context]

@@ -39,6 +39,16 @@ def test_slots(environ: dict[str, str], number: int, left: int, said: str) -> No
     assert bool(said) == bool(remark)
 
 
+def test_one_of_the_variables_of_gpus_is_enough() -> None:
+    """Hosts set the one or the other: that one is missing is said only if both are."""
+    for name in shares.GPUS:
+        assert shares.slots({name: "3,5"}, shares.GPUS, 2) == (2, "")
+        assert shares.slots({name: "3,5"}, shares.GPUS, 3)[1].startswith(f"{name} has 2 for 3")
+    count, remark = shares.slots({}, shares.GPUS, 2)
+    assert count == 2
+    assert all(f"{name} is not set here" in remark for name in shares.GPUS)
+
+
 def test_what_is_not_there_is_left_alone() -> None:
     """A worker without a share of nothing works all the same."""
     assert shares.share({"B": ""}, ["A", "B"], 5) == {}
