@@ -12,6 +12,7 @@ who use it.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from selectors import SelectorKey
@@ -21,7 +22,22 @@ from fjd.batch.connection import CHUNK, READ, Connection, Desk
 from fjd.batch.store import ROOM
 
 CONNECTIONS = 256
+LINES = 20  # about clients that were turned away
 _RETRY = 1.0  # s until connections are taken again after the system had no more of them
+
+
+def _sparing(talk: Callable[[str], None]) -> Callable[[str], None]:
+    """Say the first lines only: who knocks all the time shall fill neither a terminal nor a log."""
+    left = itertools.count(LINES, -1)
+
+    def say(line: str) -> None:
+        number = next(left)
+        if number > 0:
+            talk(line)
+        elif number == 0:
+            talk("key-value store: more clients were turned away; that is not said any more")
+
+    return say
 
 
 class Server:
@@ -45,7 +61,8 @@ class Server:
         sending: int = ROOM,
         connections: int = CONNECTIONS,
     ) -> None:
-        self._desk, self._most = Desk(room, sending, talk, self._left), connections
+        self._desk = Desk(room, sending, _sparing(talk), self._left)
+        self._most = connections
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
         self._listener.setblocking(False)

@@ -18,7 +18,7 @@ import pytest
 from harness import CHECKOUT, wait_until
 
 from fjd.batch.connection import READ, Connection, Desk
-from fjd.batch.kvs import Server
+from fjd.batch.kvs import LINES, Server
 from fjd.batch.kvsclient import Client, StoreGone
 from fjd.batch.store import ROOM, Value
 from fjd.batch.wire import LONGEST_VALUE
@@ -277,6 +277,22 @@ def test_too_many_clients(serve: Callable[..., Server], said: Said) -> None:
         with raw(server, b"put_         1kASTR         1xview         1k") as fourth:
             assert fourth.recv(100) == b"ASTR         1x"
     assert "refused" in said[0]
+
+
+def test_who_knocks_all_the_time(serve: Callable[..., Server], said: Said) -> None:
+    """A thousand clients that are turned away are no thousand lines; the others are served."""
+    server = serve(connections=1)
+    client = Client(*server.address)
+    client.put("a", "1")
+    assert client.get("a") is not None
+    for _ in range(1000):
+        with raw(server) as other:
+            assert other.recv(1) == b""
+    assert len(said) == LINES + 1
+    assert "not said any more" in said[-1]
+    client.put("a", "2")
+    assert client.get("a") is not None
+    client.close()
 
 
 def test_who_reads_nothing_blocks_nobody(server: Server, client: Client) -> None:
