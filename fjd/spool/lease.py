@@ -74,10 +74,13 @@ def _claims(project: Project, nudge: bool = False) -> list[Claim]:
     return found
 
 
-def holder(project: Project) -> Optional[Holder]:
-    """Return who holds the lease now, dead or alive; None if nobody does."""
+def holder(project: Project, nudge: bool = False) -> Optional[Holder]:
+    """Return who holds the lease now, dead or alive; None if nobody does.
+
+    Without ``nudge``: or if nobody did when this host last looked, some 20 seconds ago on SSHFS.
+    """
     for attempt in range(10):
-        claims = _claims(project, nudge=attempt > 0)
+        claims = _claims(project, nudge=nudge or attempt > 0)
         if not claims:
             return None
         try:

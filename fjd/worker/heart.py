@@ -70,8 +70,12 @@ class Heart(threading.Thread):
         return min(self.timings.nudge, self._own.nudge)
 
     def learn(self) -> None:
-        """See who dispatches, and obey the timings."""
-        self._holder = lease.holder(self._post.project)
+        """See who dispatches, and obey the timings.
+
+        Who knows of nobody does not trust what this host has cached: a worker that goes on beating
+        slowly would be buried by a dispatcher whose lease is short.
+        """
+        self._holder = lease.holder(self._post.project, nudge=self._holder is None)
         if self._holder is not None:
             self.timings = self._holder.timings
 

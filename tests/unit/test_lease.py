@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 import pytest
 
@@ -14,6 +14,7 @@ from fjd.spool import lease as module
 from fjd.spool.lease import Claim, Lease, holder
 from fjd.spool.project import Project
 from fjd.spool.timings import Timings
+from fjd.system import files
 from fjd.system.identity import Identity
 
 if TYPE_CHECKING:
@@ -200,3 +201,19 @@ def test_win_against_the_living(project: Project, clock: Clock) -> None:
     with pytest.raises(ConfigError) as caught:
         Contest(project, clock).win(Lease(project, "", TIMINGS), clock.tick)
     assert 'serves project "p" already; stop that one first' in str(caught.value)
+
+
+def test_a_listing_of_before(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for it is not told by an old listing that nobody dispatches."""
+    right = files.listing
+
+    def cached(path: str, nudge: bool = False) -> Optional[list[str]]:
+        return right(path, nudge) if nudge else []
+
+    monkeypatch.setattr(files, "listing", cached)
+    claim = Lease(project, "", Timings())
+    assert claim.take()
+    assert holder(project) is None
+    found = holder(project, nudge=True)
+    assert found is not None
+    assert found.identity.is_here()
