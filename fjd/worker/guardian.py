@@ -53,11 +53,12 @@ class Lifeline(NamedTuple):
 
 
 class Family:
-    """The children of a process with one thread, by a descriptor that is kept: asked per task."""
+    """The children of a process's first thread, or of another one; the descriptor is kept."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, thread: int = 0) -> None:
+        path = f"/proc/{pid}/task/{thread or pid}/children"
         try:
-            self._fd = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1  # this kernel does not say
 
@@ -76,9 +77,9 @@ class Family:
             os.close(self._fd)
 
 
-def children(pid: int) -> list[int]:
-    """Return the children of a process with one thread."""
-    family = Family(pid)
+def children(pid: int, thread: int = 0) -> list[int]:
+    """Return the children of a process's first thread, or of another one."""
+    family = Family(pid, thread)
     try:
         return family.pids()
     finally:
@@ -161,8 +162,7 @@ def _watch(pid: int, beat: int, ears: Ears) -> int:
         ears.heard.clear()
         silence = time.monotonic() - last
         if silence > lease:
-            os.kill(pid, signal.SIGKILL)
-            _await(pid)
+            _end(pid)
             return AGAIN
         if beat in ears.wait(lease - silence + 0.01):
             words = os.read(beat, 4096).split()
@@ -184,11 +184,50 @@ def _reap() -> Iterator[tuple[int, int]]:
         yield pid, os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _await(pid: int) -> None:
+def _end(pid: int) -> None:
+    """Kill the worker, and what it runs before it is dead itself.
+
+    A call of a file system that hangs (SSHFS without its cable) holds one of its threads until it
+    returns, whatever signal comes; its other threads end, and its children become that one's.
+    """
+    os.kill(pid, signal.SIGKILL)
+    pause = 0.001
+    while True:
+        left = [each for each in _living(os.getpid()) if each != pid]
+        for each in left:
+            try:
+                os.kill(each, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if not left:
+            break
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
     try:
         os.waitpid(pid, 0)
     except ChildProcessError:
         return
+
+
+def _living(pid: int) -> Iterator[int]:
+    """Yield all below a process that have not ended, whichever threads they are children of."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return  # it has just ended
+    for thread in threads:
+        for child in children(pid, int(thread)):
+            yield from _living(child)
+            if not _has_ended(child):
+                yield child
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1] in b"ZX"
+    except OSError:
+        return True
 
 
 def _kill_descendants() -> None:

@@ -213,15 +213,42 @@ def test_a_host_that_froze_for_longer_than_the_lease_counts_nothing_twice(fresh_
     dispatcher.communicate(timeout=20)
 
 
+def slept(bed: Bed, node: str) -> list[str]:
+    """Return which long tasks run on a host."""
+    return [line for line in bed.hosts[node].command_lines() if line.startswith("sleep 300")]
+
+
+def beats(run: Run, node: str) -> dict[str, int]:
+    """Return how often the workers of a host have given a sign of life."""
+    names = (path.name for path in run.spool.glob(f"worker*/{node}-*"))
+    return {worker: int(n) for worker, n in (name.split(",") for name in names)}
+
+
 def test_a_cut_cable_leaves_the_other_hosts_at_work(make_bed: Callable[..., Bed]) -> None:
-    """With the home on SSHFS a host without its cable loses home and lease, the others go on."""
+    """With the home on SSHFS a host without its cable loses home and lease, the others go on.
+
+    It cannot beat, and so it ends its own tasks, while nobody can reach it.
+    """
     bed = make_bed(home="sshfs")
     run = Run(bed)
     run.hire()
-    run.drop(18, "sleep 3; true")
     dispatcher = bed.popen("node1", fjd("fjd_dispatcher", "--keep-running"), env=LEASE)
-    wait_for(lambda: run.running("node3"), "node3 runs something", timeout=60)
+    # Its lease is known there once they beat as it says, although listings lie for 20 seconds.
+    wait_for(lambda: len(beats(run, "node3")) == 2, "both are there", timeout=60)
+    before = beats(run, "node3")
+    began = time.monotonic()
+    wait_for(
+        lambda: any(n > before.get(worker, 0) + 10 for worker, n in beats(run, "node3").items()),
+        "they beat fast",
+        timeout=15,
+    )
+    print(f"they beat fast after {time.monotonic() - began:.1f} s")
+    run.drop(18, "test $(hostname) = node3 && exec sleep 300; sleep 3; true")
+    wait_for(lambda: len(slept(bed, "node3")) == 2, "node3 runs something", timeout=60)
     bed.cut("node3")
+    began = time.monotonic()
+    wait_for(lambda: not slept(bed, "node3"), "its own tasks are killed", timeout=12)
+    print(f"its own tasks were killed after {time.monotonic() - began:.1f} s")
     wait_for(lambda: run.filed() == everybody(18), "all jobs done without node3", timeout=90)
     bed.heal("node3")
     assert run.filed() == everybody(18)
