@@ -10,6 +10,8 @@ from typing import Callable, Optional
 from fjd.batch import board
 from fjd.batch.bar import Display, Standing
 from fjd.batch.tail import Tail
+from fjd.spool.lists import statusfile
+from fjd.spool.lists.covered import Covered
 from fjd.spool.project import Project
 
 
@@ -35,6 +37,7 @@ class Follower(threading.Thread):
         self._project, self._key, self._display = project, key, display
         self._before, self._hear, self._tail = before, hear, Tail(status)
         self._tail.pass_over()
+        self._heard, self._engines = Covered(), set[bytes]()
         self._begun = time.monotonic()
         self._end = threading.Event()
 
@@ -62,7 +65,19 @@ class Follower(threading.Thread):
             if not rows:
                 return
             for row in rows:
-                self._hear(row)
+                if self._is_new(row):
+                    self._hear(row)
+
+    def _is_new(self, row: bytes) -> bool:
+        """Tell whether it was not heard: who ends a list that others began writes the file anew."""
+        found = statusfile.brief(row + b"\n")
+        if found is None or found[0] == "S":
+            return found is None  # of an earlier run
+        if found[0] == "P":
+            fresh = row not in self._engines
+            self._engines.add(row)
+            return fresh
+        return bool(self._heard.add(found[1], found[1] + 1))
 
     def stop(self) -> float:
         """End the thread; the last rows are heard. Return for how long the list was followed."""

@@ -102,7 +102,8 @@ class Rows:
         if self._is_over(seen):
             return
         self.flush()
-        if _others(seen.others, self._me) and self._restore(seen):
+        if _others(seen.others, self._me):
+            self._restore(seen)
             self._write_anew()
         self._put_back()
         self._open().sync()
@@ -113,19 +114,18 @@ class Rows:
         closed = seen.mark is not None and seen.mark.closed
         return closed and STATUS not in seen.others and self.path == self.shelf.place(STATUS)
 
-    def _restore(self, seen: Look) -> bool:
-        """Write the rows that are missing; True if some stand there twice."""
-        there, engines, twice = self._scan()
+    def _restore(self, seen: Look) -> None:
+        """Write the rows that are missing."""
+        there, engines = self._scan()
         for name in sorted(seen.others, key=lambda name: name != RESUMED):
             if name.startswith(PROGRESS):
                 for line in covered.lines(self.shelf.place(name)):
                     self._complete(line, there, engines)
         self.flush()
-        return twice
 
-    def _scan(self) -> tuple[Covered, set[bytes], bool]:
+    def _scan(self) -> tuple[Covered, set[bytes]]:
         """Read the file, and cut it off where it is torn."""
-        there, engines, twice, good = Covered(), set[bytes](), False, 0
+        there, engines, good = Covered(), set[bytes](), 0
         with open(self.path, "rb") as file:
             for line in file:
                 found = statusfile.brief(line)
@@ -133,15 +133,14 @@ class Rows:
                     break
                 good += len(line)
                 if found is not None and found[0] == "P":
-                    twice = twice or line in engines
                     engines.add(line)
                 elif found is not None:
-                    twice = not there.add(found[1], found[1] + 1) or twice
+                    there.add(found[1], found[1] + 1)
         target = self._open()
         if good < target.size:
             os.ftruncate(target.fd, good)
             target.size = good
-        return there, engines, twice
+        return there, engines
 
     def _complete(self, line: Folded, there: Covered, engines: set[bytes]) -> None:
         """Write the rows of a range that are not there."""
@@ -183,7 +182,10 @@ class Rows:
         return {item.number: item for item in found if isinstance(item, Task)}
 
     def _write_anew(self) -> None:
-        """Two dispatchers have written at once: keep the first row of each."""
+        """Two may have written at once: keep the first row of each, in another file.
+
+        Who was stopped in the middle of it may wake up as late as he likes: his is the old file.
+        """
         there, engines = Covered(), set[bytes]()
 
         def rows() -> Iterator[bytes]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 
 from fjd.batch import board, panel, services
+from fjd.batch.bar import Display
 from fjd.batch.board import Board, Engine
+from fjd.batch.following import Follower
 from fjd.batch.panel import Cursor, Row, Scene
 from fjd.batch.tail import Tail
 from fjd.spool.lists import statusfile
+from fjd.spool.project import Project
 
 BOARD = {
     "schema": 1,
@@ -174,3 +178,19 @@ def test_command_of_a_row(command: bytes) -> None:
     row = statusfile.compose(b"    ", 1, 1, -1, figures, statusfile.quote(command))
     said = services.fields(row)["TaskCmd"]
     assert str(said).encode("utf-8", "surrogateescape") == command
+
+
+def test_heard_once(tmp_path: Path, project: Project) -> None:
+    """A row is heard once, also if the file is written anew by who ends a list."""
+    path, heard = tmp_path / "status", list[bytes]()
+    display = Display(io.StringIO(), "fjd-batch", live=False)
+    old = statusfile.row({"outcome": "ok", "exit": 0, "task": 0, "command": "a"})
+    new = statusfile.row({"outcome": "ok", "exit": 0, "task": 1, "command": "b"})
+    path.write_bytes(b"")
+    follower = Follower(project, "key", display, 0, str(path), heard.append)
+    path.write_bytes(old)
+    follower._read()
+    (tmp_path / "anew").write_bytes(old + new)
+    os.replace(tmp_path / "anew", path)
+    follower._read()
+    assert heard == [old[:-1], new[:-1]]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import pytest
 from listplay import Crash, Worker, feed, lists, outcome, work_off
 
+from fjd.dispatcher.rows import Rows
 from fjd.spool import burial, names, records
 from fjd.spool.filing import Cabinet
 from fjd.spool.lists import (
@@ -689,6 +690,24 @@ def test_ended_is_not_removed(project: Project) -> None:
     for _ in range(3):
         desk.look(nudge=True)
     assert notes == []
+
+
+def test_rows_of_who_was_stopped(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that somebody writes who was stopped before, when the list has ended, are not added."""
+    worker, late = Worker(project), lists(project)
+    submit(project)
+    late.look()
+    assert late.give(worker.id, "host", 1)
+    worker.work()
+    (work,) = late.works.values()
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "flush", lambda rows: None)
+        late.look()
+    work_off(project, lists(project), [worker])
+    work._rows.flush()
+    (name,) = (name for name in os.listdir(project.results) if name.endswith(names.STATUS))
+    rows = Path(project.results, name).read_text().splitlines()
+    assert sorted(int(row.split("\t")[1]) for row in rows) == list(range(TASKS))
 
 
 def test_rows_of_who_died(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
