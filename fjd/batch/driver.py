@@ -40,11 +40,21 @@ class Driver:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.name = task_name(options.source)
-        self.prefix = resolve(options.prefix, self.name)
+        self.prefix, self.log = self._found_log()
         self.display = on_stderr(PROGRAM)
-        self.log = Log(options.logfile or self.prefix.log)
         self._begun = False
         self.display.log_to(self.log.write)
+
+    def _found_log(self) -> tuple[Prefix, Log]:
+        """Take a prefix with its log; of many runs that begin in one second each has its own."""
+        given, logfile = self.options.prefix, self.options.logfile
+        ours = os.path.isdir(given) and not logfile  # the name is ours to choose
+        while True:
+            prefix = resolve(given, self.name)
+            try:
+                return prefix, Log(logfile or prefix.log, ours)
+            except FileExistsError:
+                continue  # RACE: another run has that name
 
     def say(self, text: str) -> None:
         """Tell the user, and the log."""

@@ -12,15 +12,22 @@ from fjd.talk import one_line
 
 
 class Log:
-    """One log file; several threads may write to it. A full disk costs lines and stops nobody."""
+    """One log file; several threads may write to it. A full disk costs lines and stops nobody.
 
-    def __init__(self, path: str) -> None:
+    Args:
+        alone: nobody else may have made it (FileExistsError).
+    """
+
+    def __init__(self, path: str, alone: bool = False) -> None:
         self._path, self._new = path, not os.path.lexists(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         flags |= os.O_NONBLOCK  # nobody waits for whoever may read a FIFO some day
+        flags |= os.O_EXCL if alone else 0
         try:
             self._file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
         except OSError as error:
+            if alone and isinstance(error, FileExistsError):
+                raise
             raise ConfigError(
                 f"the log cannot be written: {error.strerror}",
                 where=path,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import resource
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from batchrun import HOLD, batch, codes, lines_of, status, tasks, wait_lines
 from harness import Daemon, Done, FjdEnv
 from terminal import Terminal
+
+from fjd.batch import options
+from fjd.batch.driver import Driver
+from fjd.scripts import batch_words
 
 HERE = ("-p", "run1", "tasks")
 
@@ -93,6 +99,17 @@ def test_retry_without_a_file(env: FjdEnv) -> None:
     assert done.code == 0
     assert "say nothing without -r: all tasks are run" in done.err
     assert codes(env) == {0: 0, 1: 1}
+
+
+def test_many_that_begin_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without -p each of them has a name of its own, also if chance gives it a taken number."""
+    numbers = iter([7, 7, 7, 8, 8, 9])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(random.SystemRandom, "randrange", lambda _self, _stop: next(numbers))
+    monkeypatch.setattr(time, "strftime", lambda *_: "260101000000")
+    told = options.read(batch_words.parser("").parse_args(["tasks"]))
+    names = [Driver(told).prefix.name[-3:] for _ in range(3)]
+    assert names == ["007", "008", "009"]
 
 
 @pytest.mark.parametrize("words", [[], ["-r", "run1_status.txt"]])
