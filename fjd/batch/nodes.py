@@ -32,13 +32,16 @@ def parse(texts: Iterable[str], option: str, talk: Callable[[str], None]) -> lis
         UsageError: an item says no host or no count, or there is none at all.
     """
     found: dict[str, int] = {}
+    again: dict[str, None] = {}  # in their order
     for item in (item.strip() for text in texts for item in text.split(",")):
         if not item:
             continue
         node = _item(item, option)
         if node.host in found:
-            talk(f"{option}: {node.host} is named twice; its counts are added up")
+            again[node.host] = None
         found[node.host] = found.get(node.host, 0) + node.number
+    for host in again:
+        talk(f"{option}: {host} is named twice or more; its counts are added up")
     if not found:
         raise UsageError(f"{option} names no host", remedy="write: host:4,other:2")
     return [Node(host, count) for host, count in found.items()]
