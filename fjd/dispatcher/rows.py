@@ -103,8 +103,9 @@ class Rows:
             return
         self.flush()
         if _others(seen.others, self._me):
-            self._restore(seen)
-            self._write_anew()
+            with suppress(FileNotFoundError):  # RACE: it was removed, or the list has been ended
+                self._restore(seen)
+                self._write_anew()
         self._put_back()
         self._open().sync()
         self.close()

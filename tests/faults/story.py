@@ -162,6 +162,9 @@ def pieces(project: Project, submit: Callable[..., None], drop: Callable[[str], 
     drop("many.tasks")
     boss.look()
     mortal.run_piece(1, boss.look)
+    boss.look()
+    boss.leave()
+    boss = Boss(project)  # goes on with what the other one has folded, and joins the rows
     worker = staff(project)
     work(boss, worker)
     worker.stop()

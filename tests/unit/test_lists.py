@@ -710,6 +710,29 @@ def test_rows_of_who_was_stopped(project: Project, monkeypatch: pytest.MonkeyPat
     assert sorted(int(row.split("\t")[1]) for row in rows) == list(range(TASKS))
 
 
+def test_rows_half_joined(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed while joining the rows leaves a file that keeps nobody from ending the list."""
+    worker, first = Worker(project), lists(project)
+    place = submit(project)
+    first.look()
+    assert first.give(worker.id, "host", 1)
+    worker.work()
+    first.look()
+    first.close()
+
+    def killed(source: str, target: str) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(os, "getpid", lambda: 7)
+        with pytest.raises(Crash):
+            work_off(project, lists(project), [worker])
+    assert [name for name in os.listdir(place.path) if name.endswith(".tmp")]
+    work_off(project, lists(project), [])
+    assert outcome(project) == "ok"
+
+
 def test_rows_of_who_died(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows that one dispatcher has moved on are filed with the token that another one moves."""
     worker = Worker(project)

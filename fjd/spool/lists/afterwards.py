@@ -155,5 +155,5 @@ def _sweep(shelf: Shelf, look: Look) -> None:
     for kept in look.kept:
         files.remove(shelf.place(kept))
     for name in look.others:
-        if name.startswith(PROGRESS) or name in BESIDE:
+        if name.startswith((PROGRESS, f"{STATUS}.")) or name in BESIDE:  # STATUS.: half written
             files.remove(shelf.place(name))
