@@ -203,7 +203,8 @@ class Rows:
 
         staging = f"{self.path}.{os.getpid()}.tmp"
         _write(staging, rows())
-        os.replace(staging, self.path)
+        with suppress(FileNotFoundError):  # the list has ended meanwhile, without us
+            os.replace(staging, self.path)
         self.close()
 
     def _put_back(self) -> None:

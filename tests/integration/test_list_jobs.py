@@ -29,6 +29,18 @@ def test_dropped(env: FjdEnv) -> None:
     assert (env.cwd / TASKS).read_text() == "b\n"
 
 
+def test_something_else_in_its_directory(env: FjdEnv) -> None:
+    """What a user leaves in the directory of a list neither holds up its end nor gets lost."""
+    env.known_litter = True  # it is moved out of the way into tmp/
+    env.worker()
+    env.put(TASKS, "cd $FJD_HOME/default/lists/*; mkdir notes; echo a > notes/b; echo c > .c.swp\n")
+    env.dispatch()
+    assert env.outcomes() == {TASKS: "ok"}
+    assert list(Path(env.project.lists).iterdir()) == []
+    kept = [path for path in Path(env.project.tmp).rglob("*") if path.is_file()]
+    assert sorted(path.read_text() for path in kept) == ["a\n", "c\n"]
+
+
 def test_rejected(env: FjdEnv) -> None:
     """One with a wrong line is rejected before anything of it runs, and the reason names it."""
     env.worker()

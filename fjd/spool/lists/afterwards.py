@@ -151,9 +151,17 @@ def clear(shelf: Shelf, look: Look) -> bool:
 
 
 def _sweep(shelf: Shelf, look: Look) -> None:
-    """Remove what nobody needs once every task is folded: void pieces, and what we wrote."""
+    """Remove what nobody needs once every task is folded: void pieces, and what we wrote.
+
+    What somebody else has put there goes to tmp/: the directory would stay, and a dispatcher wait.
+    """
     for kept in look.kept:
         files.remove(shelf.place(kept))
     for name in look.others:
         if name.startswith((PROGRESS, f"{STATUS}.")) or name in BESIDE:  # STATUS.: half written
             files.remove(shelf.place(name))
+            continue
+        try:
+            files.move(shelf.place(name), shelf.project.staging())
+        except OSError:
+            continue  # NFS keeps it there as long as somebody reads it; there is another look
