@@ -123,6 +123,7 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           -> results/; unlink void files and the progress; rename the token
                           -> results/; rmdir. Crash between: done again from its name. Whoever
                           files the token takes the rows along, in whoever's name they lie there.
+                          What is not ours is moved to tmp/: else the directory would stay.
 
 A list whose token is gone while other files stand in its directory was removed by the user: it is
 treated as stopped, and that is recorded. If its whole directory is gone, what waits in pods is
