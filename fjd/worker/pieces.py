@@ -102,6 +102,7 @@ class _Run:
         self._shelf, self._worker, self._insist = Shelf(project, held.key), worker, insist
         self._piece: Piece = held.piece
         self._now = held.piece.lo
+        self._at = 0  # where its records begin
         self._gone = False  # taken from us while we ran it
         self.again: Callable[[], bool] = lambda: False
         self._content: Optional[content.Content] = None
@@ -121,12 +122,12 @@ class _Run:
             return self._end(TORN, 0, self._piece.lo)
         except FileNotFoundError:
             return False  # RACE: it was taken as soon as we had it
-        at, why = os.path.getsize(self._records), END
+        self._at, why = os.path.getsize(self._records), END
         for task in tasks:  # of a range whose other numbers are no tasks, or are done
             self._now = task.number
             if task.number >= self._piece.hi or self._gone or should_stop():
                 break
-            record = execute(self._turn(task), self._split)
+            record = execute(self._turn(task), lambda: self._share(ledger))
             self._insist(lambda: ledger.write(record))  # noqa: B023  called at once
             if record.get("orphaned"):
                 return True  # it may have killed our guardian on purpose: we bury ourselves
@@ -136,33 +137,46 @@ class _Run:
         else:
             self._now = self._piece.hi
         self._insist(ledger.sync)
-        return self._end(why, at, min(self._now, self._piece.hi))
+        return self._end(why, self._at, min(self._now, self._piece.hi))
 
     def _turn(self, task: Task) -> Turn:
         common = self._content.common if self._content else {}
         attempt = self._piece.number(task.number)
         return Turn(self._shelf.key, attempt, task, common)
 
-    def _split(self) -> None:
-        """A task lasts: let somebody else have those behind it."""
+    def _share(self, ledger: Ledger) -> None:
+        """A task lasts: hand in what ended before it, and let somebody else have those behind."""
+        if self._content is None:
+            return
+        tasks = self._content.part(self._piece.lo, self._now)
+        if tasks:
+            data = content.encode(self._piece.lo, self._now, tasks, self._content.common)
+            self._part(lambda: self._hand_in(ledger, data))
+            if self._piece.lo == self._now:
+                self._at = os.path.getsize(self._records)
         behind = self._now + 1
-        if behind >= self._piece.hi or self._content is None:
-            return
-        tasks = self._content.part(behind, self._piece.hi)
-        if not tasks:
-            return
-        data = content.encode(behind, self._piece.hi, tasks, self._content.common)
+        tasks = self._content.part(behind, self._piece.hi) if behind < self._piece.hi else ()
+        if tasks and not self._gone:
+            data = content.encode(behind, self._piece.hi, tasks, self._content.common)
+            self._part(lambda: self._shelf.split(self._worker, self._piece, behind, data))
+
+    def _hand_in(self, ledger: Ledger, data: bytes) -> Optional[Piece]:
+        ledger.sync()
+        return self._shelf.hand_in(self._worker, self._piece, self._now, self._at, data)
+
+    def _part(self, verb: Callable[[], Optional[Piece]]) -> None:
+        """Let a part of the piece be no longer ours."""
         try:
-            short = self._shelf.split(self._worker, self._piece, behind, data)
+            left = verb()
         except (files.DiskFull, OSError):
             # It may have been decided before something went wrong: then they are not ours any more.
             held = self._insist(lambda: taking.held(self._shelf.project, self._worker, nudge=True))
             same = [item.piece for item in held if item.piece.birth == self._piece.birth]
-            short = same[0] if same else None
-        if short is None:
+            left = same[0] if same else None
+        if left is None:
             self._gone = True  # somebody else has them now, and perhaps begins with them
         else:
-            self._piece = short
+            self._piece = left
 
     def misses(self, nudge: bool) -> bool:
         """Tell whether a look into the pod does not show the piece."""

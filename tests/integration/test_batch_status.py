@@ -34,6 +34,17 @@ def test_rows(env: FjdEnv) -> None:
     assert "4 tasks, 2 failed" in done.err
 
 
+def test_rows_do_not_wait(env: FjdEnv) -> None:
+    """What has ended has its row while a long task, which was handed out with it, still runs."""
+    tasks(env, *["true"] * 150, HOLD, *["true"] * 49)
+    run = env.start("fjd-batch", "-t", "1", "-p", "run1", "tasks")
+    wait_lines(env, "began", 1)
+    wait_until(lambda: len(rows(env)) == 150, "the rows of all before it", 20.0, env.show)
+    (env.cwd / "go").touch()
+    assert run.ended(60.0) == 0
+    assert codes(env) == dict.fromkeys(range(200), 0)
+
+
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["-e"], 1)])
 def test_failures(env: FjdEnv, words: Sequence[str], code: int) -> None:
     """Tasks that fail make the run fail only with -e."""

@@ -149,6 +149,11 @@ def split(ground: Ground, number: int) -> object:
     return ground.list.split(ground.workers[0], PIECE, at, data(at, CUT))
 
 
+def hand_in(ground: Ground, number: int) -> object:
+    k = 1 + number % (CUT - 1)
+    return ground.list.hand_in(ground.workers[0], PIECE, k, 0, data(0, k))
+
+
 def end(ground: Ground, number: int) -> object:
     return ground.list.end(ground.workers[0], PIECE, END, 0, CUT)
 
@@ -240,7 +245,7 @@ def race(
         (waiting, (assign, part, call_off)),
         (assigned, (accept, withdraw, reassign)),
         (running, (take,)),
-        (running, (split, take, end)),
+        (running, (split, hand_in, take, end)),
         (taken, (judge,)),
         (judged, (go_on, retry)),
     ],

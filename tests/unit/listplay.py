@@ -34,6 +34,7 @@ class Worker:
         self.begun: list[tuple[int, int]] = []
         self.stop = self.crashed = False
         self.fate = fate or (lambda _: "ok")
+        self.meanwhile: Callable[[], object] = lambda: None  # done while a task lasts
         self.ledger = Ledger(project, self.id)
         os.mkdir(project.pod(self.id))
         self.pieces = Pieces(
@@ -49,6 +50,7 @@ class Worker:
             raise Crash
         if fate == "long":
             lasts()
+            self.meanwhile()
         token = Token(turn.key, 0, turn.attempt)
         record = {**loss_record(token, self.id, ""), "task": turn.number, "exit": 0}
         record["command"] = turn.task.command.decode("utf-8", "surrogateescape")

@@ -200,6 +200,22 @@ class Spool(RuleBasedStateMachine):
         assert short is not None or zombie
         hand.piece = short or hand.piece
 
+    @rule(pick=PICK, zombie=st.booleans())
+    def hand_in(self, pick: int, zombie: bool) -> None:
+        """A task lasts, and its worker hands in those before it, which have ended."""
+        hands = self.zombies if zombie else self.crew
+        hand = hands[pick % len(hands)] if hands else None
+        if hand is None or hand.dead or hand.piece is None or hand.now == hand.piece.lo:
+            return
+        try:
+            left = self.shelf.hand_in(hand.id, hand.piece, hand.now, hand.at, b"")
+        except FileNotFoundError:
+            assert zombie, "the list has ended without us"
+            return
+        assert left is not None or zombie
+        if left is not None:
+            hand.piece, hand.at = left, os.path.getsize(self.project.record_file(hand.id))
+
     @rule(pick=PICK)
     def fire(self, pick: int) -> None:
         """A worker is fired: it breaks off its task and goes."""
@@ -355,6 +371,7 @@ CHOICES = {
     "accept": Choice(8, pick),
     "finish": Choice(8, end),
     "split": Choice(2, lambda dice: {**pick(dice), "zombie": dice.random() < 0.5}),
+    "hand_in": Choice(2, lambda dice: {**pick(dice), "zombie": dice.random() < 0.3}),
     "restart": Choice(1, lambda dice: {"mean": dice.choice([0.05, 0.1, 1.0])}),
     "hire": Choice(4, lambda _: {}),
     "fire": Choice(1, pick),
@@ -413,7 +430,7 @@ def cut_twice(patch: pytest.MonkeyPatch) -> None:
         given = cut(self, mark, hi, data, worker)
         if given is None:
             void = next(k.piece for k in self.look().kept if k.unborn and k.piece.hi == hi)
-            self._deliver(void, self.place(Kept(void)))
+            self._deliver(Kept(void, unborn=True))
         return given
 
     patch.setattr(Shelf, "cut", twice)

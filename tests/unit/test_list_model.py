@@ -267,7 +267,12 @@ def deliver(w: World, name: P) -> Step:
     for child in w.ls("list", nudge=True):
         if child.birth == name.b and child.state == "new":
             yield
-            yield from w.move(("list", child), ("list", child.next(state="")))
+            yield from w.move(("list", child), ("list", born(child)))
+
+
+def born(child: P) -> P:
+    """Return what an unborn piece is called when it is delivered."""
+    return child.next(state="end" if child.worker else "")
 
 
 def bear(w: World, parent: Path, target: P, child: dict[str, Any]) -> Step:
@@ -285,7 +290,7 @@ def bear(w: World, parent: Path, target: P, child: dict[str, Any]) -> Step:
             w.remove("list", new)
         return False
     yield
-    yield from w.move(("list", new), ("list", new.next(state="")))
+    yield from w.move(("list", new), ("list", born(new)))
     return True
 
 
@@ -451,6 +456,12 @@ def run(w: World, me: str, p: P) -> Step:
                 w.frozen.pop(me, None)
                 w.crash(me)
                 yield
+        if t > p.lo and w.dice.random() < 0.15:
+            rest = p.next(lo=t, e=0, c=0)
+            head = {"lo": p.lo, "hi": t, "a": p.a, "f": p.f, "e": p.e, "c": p.c}
+            if not (yield from bear(w, (me, p), rest, {**head, "worker": me, "k": t})):
+                return
+            p = rest._replace(b=w_child(w, me, rest))
         if p.hi > t + 1 and w.dice.random() < 0.15:
             short = p.next(hi=t + 1)
             child = {"lo": t + 1, "hi": p.hi, "a": p.a, "f": p.f}

@@ -314,6 +314,69 @@ def test_split(project: Project, ledgers: Ledgers) -> None:
     assert len(ledgers.counted()) == TASKS
 
 
+def test_hand_in(project: Project, ledgers: Ledgers) -> None:
+    """While a task lasts, those before it count already, and what failed waits for another try."""
+    worker = Worker(project, lambda turn: {1: "fail", 2: "long"}.get(turn.number, "ok"))
+    place, _ = cut_one(project, worker.id)
+    desk = lists(project, retries=1)
+    desk.look()
+
+    def look() -> None:
+        desk.look(nudge=True)
+        desk.look(nudge=True)
+        (work,) = desk.works.values()
+        assert list(work.folder.covered.ranges()) == [(0, 1)]
+        assert [(k.piece.lo, k.waiting) for k in place.look().kept] == [(1, True), (3, True)]
+        assert [(i.piece.lo, i.piece.hi) for i in worker.pod()] == [(2, 3)]
+
+    worker.meanwhile = look
+    worker.work()
+    assert worker.begun == [(0, 1), (1, 1), (2, 1)]
+    worker.meanwhile = lambda: None
+    work_off(project, desk, [worker])
+    assert {n: attempt for n, (_, attempt, _) in ledgers.counted().items()} == {
+        n: 2 if n == 1 else 1 for n in range(TASKS)
+    }
+
+
+def test_hand_in_after_a_crash(project: Project, ledgers: Ledgers) -> None:
+    """How often the first task of a piece was broken off stays with it when it is handed in."""
+    first = Worker(project, lambda turn: "crash" if turn.number == 0 else "ok")
+    cut_one(project, first.id)
+    first.bury()
+    second = Worker(project, lambda turn: "long" if turn.number == 2 else "ok")
+    work_off(project, lists(project), [second])
+    assert {n: attempt for n, (_, attempt, _) in ledgers.counted().items()} == {
+        n: 2 if n == 0 else 1 for n in range(TASKS)
+    }
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_hand_in_without_reply(
+    project: Project, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    """It is decided or not, whatever the worker was told of it; each task runs and counts once."""
+    worker = Worker(project, lambda turn: "long" if turn.number == 3 else "ok")
+    cut_one(project, worker.id)
+    move, calls = files.move, [0]
+
+    def breaks(source: str, target: str) -> bool:
+        if ",0-3," in source + target or target.endswith(",run"):
+            calls[0] += 1
+            if calls[0] == broken + 1:  # the first one accepts the piece
+                raise OSError(errno.EIO, "the file server is in trouble")
+        return move(source, target)
+
+    monkeypatch.setattr(files, "move", breaks)
+    worker.work()
+    monkeypatch.setattr(files, "move", move)
+    other = Worker(project)
+    work_off(project, lists(project), [worker, other])
+    begun = Counter(n for n, _ in worker.begun + other.begun)
+    assert begun == Counter(range(TASKS))
+    assert len(ledgers.counted()) == TASKS
+
+
 def test_torn(project: Project, ledgers: Ledgers) -> None:
     """A piece that a power cut has emptied is written once more from the list."""
     worker = Worker(project)

@@ -114,6 +114,16 @@ def test_longest() -> None:
         assert len(str(name)) <= 255
 
 
+def test_born_judged() -> None:
+    """A piece may be born judged, but not taken."""
+    piece, worker = Piece(new_birth(), 0, 3), names.new_worker("h", 0)
+    unborn = Kept(piece, True, END, worker, 0, 3)
+    assert Kept.parse(str(unborn)) == unborn
+    assert not unborn.judged
+    assert Kept.parse(f"{unborn},new") is None
+    assert Kept.parse(f"{piece},end,{worker},new") is None
+
+
 def test_numbers() -> None:
     """What was broken off counts for the first task alone."""
     piece = Piece(new_birth(), 5, 8, attempt=2, extra=3)

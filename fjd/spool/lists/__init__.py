@@ -41,10 +41,11 @@ States of a list (key: its directory in lists/)
 States of a piece (``P`` = ``p<birth>,<lo>-<hi>,s<serial>,a<attempt>[,...]``; names.py)
 
     state     where it lies                               who moves it on
-    unborn    lists/<key>/P,new                           who wrote it, or any dispatcher: deliver
+    unborn    lists/<key>/P,new  (P,end,W,o,k,new)        who wrote it, or any dispatcher: deliver
     waiting   lists/<key>/P                               dispatcher: assign
     assigned  jobpods/<worker>/<key>,P                    worker: accept; dispatcher: withdraw
-    running   jobpods/<worker>/<key>,P,run                worker: split, end; dispatcher: take
+    running   jobpods/<worker>/<key>,P,run                worker: split, hand in, end
+                                                          dispatcher: take
     taken     lists/<key>/P,<why>,<worker>                dispatcher: judge
     judged    lists/<key>/P,<why>,<worker>,o<at>,k<k>     dispatcher: seal, fold, retry, go on
     folded    none; its range stands in the progress      nobody
@@ -93,6 +94,10 @@ Transitions: who, the system calls in order, what a crash leaves, who repairs it
                           rename its own ,run -> shorter, b<birth> [decides]; deliver. Gone
                           meanwhile: it is late, the file void, and no further task is begun. After
                           an error its own name in the pod tells whether that was decided.
+    hand in   worker      (a task lasts, others of its piece have ended before it, and their rows
+                          shall not wait) sync the records; create P,end,W,o,k,new for those; rename
+                          its own ,run -> to begin at the task that runs, b<birth> [decides];
+                          deliver: it is born judged. Gone meanwhile, or an error: as for split.
     end       worker      sync the records, rename ,run -> P,end,W,o,k (fired: ``back``, and k is
                           the task that it broke off). Nothing left in the pod: it is late.
     take      who buries  rename ,run -> P,<why>,W. From here on its worker can end nothing.

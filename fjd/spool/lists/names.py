@@ -4,7 +4,7 @@
     piece      p<birth>,<lo>-<hi>,s<serial>,a<attempt>[,f<n>][,e<n>][,c<n>][,b<birth>]
     in a pod   <key>,<piece>[,run]
     in a list  <piece>                                           waiting
-               <piece>,new                                       unborn
+               <piece>[,end,<worker>,o<at>,k<k>],new             unborn
                <piece>,<why>,<worker>                            taken
                <piece>,<why>,<worker>,o<at>,k<k>[,z<z>]          judged
     mark       <token>,n<n>[,b<birth>][,stop|,<outcome>]         the list's own token
@@ -190,25 +190,24 @@ class Kept(NamedTuple):
     @property
     def judged(self) -> bool:
         """Tell whether it is known how far its records count."""
-        return self.k >= 0
+        return self.k >= 0 and not self.unborn
 
     def __str__(self) -> str:
         name = str(self.piece)
-        if self.unborn:
-            return name + NEW
         if self.why:
             name += f",{self.why},{self.worker}"
             if self.k >= 0:
                 name += f",o{self.at},k{self.k}"
                 name += f",z{self.z}" if self.z else ""
-        return name
+        return name + NEW if self.unborn else name
 
     @classmethod
     def parse(cls, name: str) -> "Optional[Kept]":
         """Read the name of a file in a list's directory; None if it is not a piece."""
         if name.endswith(NEW):
-            piece = Piece.parse(name[: -len(NEW)])
-            return cls(piece, unborn=True) if piece else None
+            born = cls.parse(name[: -len(NEW)])
+            unfit = born is None or born.unborn or born.taken
+            return None if unfit or born is None else born._replace(unborn=True)
         parts = name.split(",")
         piece = Piece.take(parts)
         if piece is None:

@@ -9,7 +9,7 @@ through us, None (or False) if somebody was faster.
 from typing import NamedTuple, Optional
 
 from fjd.spool.lists import content
-from fjd.spool.lists.names import NOBODY, OFF, STOP, Assigned, Kept, Mark, Piece, new_birth
+from fjd.spool.lists.names import END, NOBODY, OFF, STOP, Assigned, Kept, Mark, Piece, new_birth
 from fjd.spool.names import RUN, Token
 from fjd.spool.project import Project
 from fjd.system import files
@@ -92,22 +92,25 @@ class Shelf:
     # -- births -------------------------------------------------------------------------------
 
     def deliver(self, bore: str) -> bool:
-        """Unborn -> waiting, if that child still lies here. Every step over ``b`` begins so."""
+        """Unborn -> waiting (judged), if that child still lies here. Steps over ``b`` begin so."""
         if bore and bore not in self._delivered:
             for kept in self.look(nudge=True).kept:
                 if kept.unborn and kept.piece.birth == bore:
-                    return self._deliver(kept.piece, self.place(Kept(kept.piece)))
+                    return self._deliver(kept)
         self._delivered.discard(bore)
         return False
 
-    def _deliver(self, child: Piece, target: str) -> bool:
-        won = files.move(self.place(Kept(child, unborn=True)), target)
-        self._delivered.add(child.birth)  # by us, or by who was faster
+    def _deliver(self, child: Kept, target: str = "") -> bool:
+        born = target or self.place(child._replace(unborn=False))
+        won = files.move(self.place(child), born)
+        self._delivered.add(child.piece.birth)  # by us, or by who was faster
         return won
 
-    def _prepare(self, child: Piece, data: bytes) -> None:
+    def _prepare(self, child: Kept, data: bytes) -> Kept:
         """Write a child that is no token yet."""
-        files.create(self.place(Kept(child, unborn=True)), data)
+        unborn = child._replace(unborn=True)
+        files.create(self.place(unborn), data)
+        return unborn
 
     # -- cutting ------------------------------------------------------------------------------
 
@@ -118,16 +121,16 @@ class Shelf:
         """
         self.deliver(mark.bore)
         child = Piece(new_birth(), mark.n, hi)
-        self._prepare(child, data)
+        unborn = self._prepare(Kept(child), data)
         if not files.move(self.place(mark), self.place(mark._replace(n=hi, bore=child.birth))):
             return None  # RACE: what was written stays: perhaps only the reply was lost
         if worker:
             given = child._replace(serial=1)
             try:
-                return given if self._deliver(child, self.in_pod(worker, given, False)) else None
+                return given if self._deliver(unborn, self.in_pod(worker, given, False)) else None
             except FileNotFoundError:
                 worker = ""  # it has taken its pod down
-        self._deliver(child, self.place(Kept(child)))
+        self._deliver(unborn)
         return child
 
     def call(self, mark: Mark, child: Piece, data: bytes) -> Optional[Mark]:
@@ -136,11 +139,11 @@ class Shelf:
         None: somebody else has moved the mark; look again.
         """
         self.deliver(mark.bore)
-        self._prepare(child, data)
+        unborn = self._prepare(Kept(child), data)
         new = mark._replace(bore=child.birth)
         if not files.move(self.place(mark), self.place(new)):
             return None  # RACE: what was written stays: perhaps only the reply was lost
-        self._deliver(child, self.place(Kept(child)))
+        self._deliver(unborn)
         return new
 
     def skip(self, mark: Mark, n: int) -> Optional[Mark]:
@@ -217,14 +220,28 @@ class Shelf:
 
         None: the piece is not ours any more.
         """
-        self.deliver(piece.bore)
         child = piece.child(at, piece.hi, piece.attempt, piece.failures)
-        self._prepare(child, data)
-        new = piece._replace(hi=at, serial=piece.serial + 1, bore=child.birth)
-        source, target = self.in_pod(worker, piece, True), self.in_pod(worker, new, True)
-        if not files.move(source, target):
+        return self._part(worker, piece, piece._replace(hi=at), Kept(child), data)
+
+    def hand_in(self, worker: str, piece: Piece, k: int, at: int, data: bytes) -> Optional[Piece]:
+        """Keep the tasks from ``k`` on; those before have ended, and their records are synced.
+
+        None: the piece is not ours any more.
+        """
+        child = piece._replace(birth=new_birth(), hi=k, serial=0, bore="")
+        left = piece._replace(lo=k, extra=0, crashes=0)
+        return self._part(worker, piece, left, Kept(child, False, END, worker, at, k), data)
+
+    def _part(
+        self, worker: str, piece: Piece, left: Piece, child: Kept, data: bytes
+    ) -> Optional[Piece]:
+        """Let a running piece bear a child; return what is left of it."""
+        self.deliver(piece.bore)
+        unborn = self._prepare(child, data)
+        new = left._replace(serial=piece.serial + 1, bore=child.piece.birth)
+        if not files.move(self.in_pod(worker, piece, True), self.in_pod(worker, new, True)):
             return None  # RACE: we were buried; the file stays, perhaps only the reply was lost
-        self._deliver(child, self.place(Kept(child)))
+        self._deliver(unborn)
         return new
 
     def end(self, worker: str, piece: Piece, why: str, at: int, k: int) -> bool:
@@ -247,10 +264,10 @@ class Shelf:
     def bear(self, old: Kept, new: Kept, child: Piece, data: bytes) -> Optional[Kept]:
         """Give a part of a kept piece to a child; ``new`` says what is left of it."""
         self.deliver(old.piece.bore)
-        self._prepare(child, data)
+        unborn = self._prepare(Kept(child), data)
         left = self._step(old, new, child.birth)
         if left:
-            self._deliver(child, self.place(Kept(child)))
+            self._deliver(unborn)
         return left
 
     def content(self, kept: Kept) -> bytes:
