@@ -2,8 +2,9 @@
 
 It is a session of its own. Beside it, as nobody's child, waits a shell of the same session with the
 other end of a pipe that only we can write to. A word from there sends it away; if the pipe closes
-without one we are dead, and it ends the whole session: TERM, and KILL after a grace. The command
-itself is started by ``exec``, so that its pid and exit code are those that we see.
+without one we are dead, and it ends the whole session: TERM, and KILL for what is left when the
+command has ended, or after a grace. The command itself is started by ``exec``, so that its pid and
+exit code are those that we see.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Optional
 
-# $0: the end of the pipe; $1: the command; $2: the grace. TERM must not end the one who waits.
+# $0: the end of the pipe; $1: the command; $2: the grace, in tenths of a second. TERM must not end
+# the one who waits.
 _BESIDE = """\
 pipe=$0
 (
@@ -23,7 +25,7 @@ pipe=$0
         trap '' TERM
         read -r word <&"$pipe" && exit
         kill -TERM -- "-$$"
-        sleep "$2"
+        for ((i = 0; i < $2; i++)); do kill -0 "$$" || break; sleep 0.1; done
         kill -KILL -- "-$$"
     ) < /dev/null > /dev/null 2>&1 &
 )
@@ -37,7 +39,7 @@ class Tethered(subprocess.Popen[bytes]):
     def __init__(self, command: str, env: Mapping[str, str], grace: float) -> None:
         self._grace = grace
         theirs, self._tether = os.pipe()
-        words = ["/bin/bash", "-c", _BESIDE, str(theirs), command, f"{grace:g}"]
+        words = ["/bin/bash", "-c", _BESIDE, str(theirs), command, str(round(10 * grace))]
         try:
             super().__init__(words, env=env, pass_fds=(theirs,), start_new_session=True)
         except BaseException:
