@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from harness import Daemon, FjdEnv, wait_until
@@ -27,9 +28,8 @@ class Scene:
 
     def _asleep(self) -> bool:
         """It watches the queue, which it begins when it has nothing more to look for."""
-        return "inotify" in " ".join(
-            map(_leads_to, Path(f"/proc/{self.dispatcher.pid}/fd").iterdir())
-        )
+        open_files = Path(f"/proc/{self.dispatcher.pid}/fd").iterdir()
+        return any("inotify" in _leads_to(link) for link in open_files)
 
     def goes_on(self) -> None:
         """The job runs on the other worker, and ends there."""
