@@ -17,7 +17,7 @@ from fjd.spool.lists.statusfile import Row
 if TYPE_CHECKING:
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts at work")
 BATCH = [sys.executable, "-m", "fjd.scripts.fjd_batch"]
 HOSTS = "localhost:2,node2:2,node3:1"
 

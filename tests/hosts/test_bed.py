@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts in trouble")
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 ECHO = "while read -r line; do echo $line; done"
 

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts at work")
 
 # Hires what the command line says, prints what came of it, and fires.
 DRIVER = """\

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts at work")
 DOCTOR = [sys.executable, "-m", "fjd.scripts.fjd", "doctor", "--project", "p"]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts at work")
 RECRUITER = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "--project", "p"]
 WORKING = ("node1", "node2", "node3")
 

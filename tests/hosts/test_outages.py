@@ -17,7 +17,7 @@ from bed import wait_for
 if TYPE_CHECKING:
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts in trouble")
 EXAMPLE = Path(__file__).parents[2] / "example"
 LEASE = {"FJD_LEASE": "3", "FJD_HEARTBEAT": "0.5", "FJD_POLL": "0.2"}
 CONF = "".join(f"[host{k}]\nname: node{k}\nworkers: 2\n" for k in (1, 2, 3))

@@ -15,7 +15,7 @@ from bed import wait_for
 if TYPE_CHECKING:
     from bed import Bed
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = pytest.mark.xdist_group("hosts at work")
 RECRUITER = [sys.executable, "-m", "fjd.scripts.fjd_recruiter", "--project", "p"]
 
 # Hires all nodes of its allocation, says so, does what it is told by files, and says what is left.
