@@ -34,12 +34,12 @@ TIMINGS = {
     "FJD_NUDGE": str(LEASE / 3),
 }
 PAUSE = 0.1  # s between two faults, on average
-PATIENCE = 0.85  # how probably a kill is put off, from moment to moment, until somebody has a task
+PATIENCE = 0.95  # how probably a kill is put off, from moment to moment, until somebody has a task
 WORKERS, DISPATCHERS = 4, 2
 IN_LISTS = 0.85  # of all tasks
 BATCH, SHARE = 60, 50  # more tasks, if not enough happened: so many, or one for so many before
 FEW = 30  # tasks left: a new batch, or an end without faults
-MANY = 150  # faults after which a slow machine may go on without, if that was enough
+MANY = 80  # faults after which a slow machine may go on without, if that was enough
 END = 90.0  # s that the end without faults may take
 MOST_STOPPED = 2  # at once, or nobody is left to do anything
 INSIDE, INSIDE_PIECES, LATE = 50, 10, 1  # kills and late records without which it counts not

@@ -145,6 +145,8 @@ def hired(number: int, project: str = "default") -> str:
 
 
 def fired(number: int, project: str = "default") -> str:
+    if not number:
+        return f'[fjd-recruiter] No workers to fire in project "{project}".\n'
     return f'[fjd-recruiter] Fired {number} worker{"s" * (number != 1)} in project "{project}".\n'
 
 
