@@ -13,10 +13,12 @@ import random
 import shlex
 import socket
 import time
+from contextlib import suppress
 from typing import Any, Optional
 
 import paramiko
-from fabric import Connection
+from fabric import Config, Connection
+from fabric.runners import Remote
 from invoke.exceptions import CommandTimedOut
 from paramiko.ssh_exception import (
     AuthenticationException,
@@ -55,6 +57,14 @@ class Refuse(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     ) -> None:
         """Refuse the key."""
         raise UnknownKey(hostname)
+
+
+class _Runner(Remote):  # type: ignore[misc]  # fabric is not typed
+    """A command there. Its timer, a thread, would print a traceback on a dead connection."""
+
+    def kill(self) -> None:
+        with suppress(SSHException, EOFError, OSError):
+            super().kill()
 
 
 def run(errand: Errand, password: Optional[str] = None) -> Reply:
@@ -121,6 +131,7 @@ def _prepare(host: Host, password: Optional[str]) -> Connection:
         forward_agent=False,
         connect_timeout=CONNECT,
         connect_kwargs=options,
+        config=Config(overrides={"runners": {"remote": _Runner}}),
     )
     hop: Any = connection
     while isinstance(hop, Connection):

@@ -29,6 +29,7 @@ def check_rejected(env: FjdEnv, name: str, *words: str) -> Path:
     for word in words:
         assert word in why
     (dispatcher,) = (d for d in env.daemons if d.name.startswith("fjd-dispatcher"))
+    dispatcher.says("rejected")
     lines = [line for line in dispatcher.err.splitlines() if "rejected" in line]
     assert len(lines) == 1, lines
     assert why.strip() in lines[0]
