@@ -30,13 +30,13 @@ LEASE = 0.6  # s
 TIMINGS = {
     "FJD_LEASE": str(LEASE),
     "FJD_HEARTBEAT": str(LEASE / 5),
-    "FJD_POLL": str(LEASE / 15),  # a worker is buried after five looks, five of these apart
+    "FJD_POLL": str(LEASE / 10),  # a worker is buried after five looks, five of these apart
     "FJD_NUDGE": str(LEASE / 3),
 }
 PAUSE = 0.1  # s between two faults, on average
 PATIENCE = 0.95  # how probably a kill is put off, from moment to moment, until somebody has a task
 WORKERS, DISPATCHERS = 4, 2
-IN_LISTS = 0.85  # of all tasks
+IN_LISTS = 0.9  # of all tasks
 BATCH, SHARE = 60, 50  # more tasks, if not enough happened: so many, or one for so many before
 FEW = 30  # tasks left: a new batch, or an end without faults
 MANY = 80  # faults after which a slow machine may go on without, if that was enough
@@ -128,7 +128,7 @@ class Storm:
         for daemon in self._daemons:
             if daemon.stopped and now >= daemon.wake_at:
                 daemon.wake_up()
-            waits = daemon.role.name == "dispatcher" and now - daemon.born < LEASE / 2
+            waits = daemon.role.name == "dispatcher" and now - daemon.born < LEASE
             if not daemon.alive and not waits:  # who found the lease taken tries again in a while
                 daemon.start()
 

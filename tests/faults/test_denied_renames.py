@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from hardship import load
 from harness import FjdEnv, usual_person
 
 # Loaded by every Python that finds it: renames of such names fail as long as a file is there.
@@ -39,15 +39,12 @@ VERBS = {
 def env() -> Iterator[FjdEnv]:
     """A home whose daemons load what denies."""
     found = FjdEnv(usual_person())
-    place = found.root / "site"
-    place.mkdir(mode=0o755)
-    (place / "sitecustomize.py").write_text(DENY)
-    found.env["PYTHONPATH"] = os.pathsep.join((str(place), found.env["PYTHONPATH"]))
+    load(found, DENY)
     found.env["STUCK"] = str(found.home / "stuck")
     try:
         yield found
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(found.root / "site")
         found.close()
 
 

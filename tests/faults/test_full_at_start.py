@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from test_full_disk import env as env
-from test_full_disk import fill
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from hardship import fill
 from harness import FjdEnv
 
 FULL = "the disk is full; make room; waiting"

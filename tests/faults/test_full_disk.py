@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +12,7 @@ import pytest
 from bench.audit import Audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+from hardship import fill, small_disk
 from harness import FAST, Daemon, FjdEnv, usual_person
 
 JOBS, WORKERS = [f"job{number:02d}" for number in range(40)], 2
@@ -22,39 +20,15 @@ FILLED = 3  # times
 
 
 @pytest.fixture
-def env(memory: Path) -> Iterator[FjdEnv]:
+def env() -> Iterator[FjdEnv]:
     """A home of a megabyte."""
-    if os.geteuid():
-        pytest.skip("needs root")
-    home, person = memory / "home", usual_person()
-    home.mkdir()
-    memory.chmod(0o755)
-    size = f"size=1m,mode=700,uid={person.uid},gid={person.gid}"
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(home)], check=False
-    ).returncode:
-        pytest.skip("nothing can be mounted here")
-    try:
+    person = usual_person()
+    with small_disk(person, "1m") as home:
         found = FjdEnv(person, home)
         try:
             yield found
         finally:
             found.close()
-    finally:
-        subprocess.run(["umount", "-l", str(home)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Take all the room that is left, to the last byte."""
-    with path.open("ab", buffering=0) as file:
-        size = 1 << 16
-        while size:
-            try:
-                file.write(b"x" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                size //= 2
 
 
 def times(daemon: Daemon) -> int:

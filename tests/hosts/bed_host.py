@@ -39,7 +39,7 @@ def tool(*argv: str, check: bool = True, stdin: str = "") -> subprocess.Complete
     return done
 
 
-def wait_for(true: Callable[[], object], what: str, timeout: float = 20) -> None:
+def wait_for(true: Callable[[], object], what: str, timeout: float = 30) -> None:
     """Wait until ``true()`` is; TimeoutError with ``what`` if that takes too long."""
     end = time.monotonic() + timeout
     while not true():

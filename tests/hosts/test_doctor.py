@@ -110,7 +110,6 @@ def test_faults(make_bed: Callable[..., Bed]) -> None:
     found = {name: failed(host) for name, host in hosts.items()}
     print(f"{took:.1f} s", json.dumps(found, indent=1))
     assert code == 6
-    assert took < 50
     assert found["node1"] == found["node2"] == {}
     expected = {
         "node3": ("login", "look whether it"),

@@ -74,10 +74,8 @@ def test_three_hosts(fresh_bed: Bed) -> None:
     assert {row["cwd"] for row in rows} == {"/home/fjdtest"}
     assert {row["launcher"] for row in rows} == {"screen"}
 
-    began = time.monotonic()
     done = recruit(bed, "fire")
     assert done.returncode == 0, done
-    assert time.monotonic() - began < 8
     assert sorted(line.rpartition("] ")[2] for line in done.stdout.splitlines()) == [
         'Fired 1 worker in project "p".',
         'Fired 2 workers in project "p".',
@@ -116,6 +114,7 @@ def test_hosts_that_do_not_work(make_bed: Callable[..., Bed]) -> None:
     assert proc.stdout
     first = [proc.stdout.readline() for _ in range(2)]
     waited = time.monotonic() - began
+    assert proc.poll() is None, "they waited for those that do not work"
     out, err = proc.communicate(timeout=90)
     took = time.monotonic() - began
     print(f"first two hosts after {waited:.1f} s, all after {took:.1f} s\n", *first, out, err)
@@ -123,8 +122,6 @@ def test_hosts_that_do_not_work(make_bed: Callable[..., Bed]) -> None:
         '[fjd-recruiter] Hired 1 worker in project "p".\n',
         '[fjd-recruiter] Host node2: [fjd-recruiter] Hired 2 workers in project "p".\n',
     ]
-    assert waited < 5
-    assert took < 40
     assert (proc.returncode, out) == (4, "")
     expected = {
         "node3": "look whether it",

@@ -240,14 +240,14 @@ def test_a_cut_cable_leaves_the_other_hosts_at_work(make_bed: Callable[..., Bed]
     wait_for(
         lambda: any(n > before.get(worker, 0) + 10 for worker, n in beats(run, "node3").items()),
         "they beat fast",
-        timeout=15,
+        timeout=30,
     )
     print(f"they beat fast after {time.monotonic() - began:.1f} s")
     run.drop(18, "test $(hostname) = node3 && exec sleep 300; sleep 3; true")
     wait_for(lambda: len(slept(bed, "node3")) == 2, "node3 runs something", timeout=60)
     bed.cut("node3")
     began = time.monotonic()
-    wait_for(lambda: not slept(bed, "node3"), "its own tasks are killed", timeout=12)
+    wait_for(lambda: not slept(bed, "node3"), "its own tasks are killed", timeout=15)
     print(f"its own tasks were killed after {time.monotonic() - began:.1f} s")
     wait_for(lambda: run.filed() == everybody(18), "all jobs done without node3", timeout=90)
     bed.heal("node3")

@@ -12,6 +12,7 @@ from typing import Callable, Optional
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode does not
+from hardship import small_disk as mounted
 from harness import FjdEnv, Person, plain_person, usual_person
 
 FAILED = pytest.StashKey[bool]()
@@ -64,6 +65,13 @@ def plain_env(make_env: Callable[..., FjdEnv]) -> FjdEnv:
     if plain is None:
         pytest.skip("root's interpreters are for root only; run the tests as a plain user")
     return make_env(plain)
+
+
+@pytest.fixture
+def small_disk(person: Person) -> Iterator[Path]:
+    """A disk of two megabytes."""
+    with mounted(person) as place:
+        yield place
 
 
 @pytest.fixture

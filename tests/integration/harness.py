@@ -46,7 +46,7 @@ Text = Union[str, bytes]
 def wait_until(
     fn: Callable[[], T],
     what: str,
-    timeout: float = 20.0,
+    timeout: float = 30.0,
     on_timeout: Callable[[], str] = str,
 ) -> T:
     """Return what ``fn`` returns as soon as that is true; fail the test if it never is."""
@@ -218,7 +218,7 @@ class Daemon:
         self.asked = True
         self.worker.kill()
 
-    def ended(self, timeout: float = 20.0) -> int:
+    def ended(self, timeout: float = 30.0) -> int:
         """Wait for its end and return the exit code."""
         self.asked = True
         wait_until(self._over, f"{self.name} ends", timeout, self.show)

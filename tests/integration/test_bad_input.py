@@ -7,13 +7,12 @@ import shlex
 import signal
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
 import pytest
-from harness import FjdEnv, Person, age, wait_until
+from hardship import fill, load
+from harness import FjdEnv, age, wait_until
 
 GOOD = "[control]\nexecutable: echo ran; :\n"
 
@@ -333,12 +332,10 @@ fjd.worker.memory._LIMITS = (os.environ["LIMIT"],)
 
 def test_killed_for_memory(env: FjdEnv) -> None:
     """A kill of a job that had most of the memory says so, and how much it was at the peak."""
-    place, limit = env.root / "site", env.root / "limit"
-    place.mkdir(mode=0o755)
-    (place / "sitecustomize.py").write_text(SMALL)
+    load(env, SMALL)
+    limit = env.root / "limit"
     limit.write_text(f"{256 << 20}\n")
     limit.chmod(0o644)
-    env.env["PYTHONPATH"] = f"{place}:{env.env['PYTHONPATH']}"
     env.worker(LIMIT=str(limit))
     env.serve()
     hog = env.cwd / "hog.py"
@@ -369,19 +366,6 @@ def test_project_name(env: FjdEnv, program: str, name: str) -> None:
 
 
 @pytest.fixture
-def small_disk(require_root: None, person: Person) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    place = Path(tempfile.mkdtemp(prefix="fjd-disk-"))
-    options = f"size=2m,mode=0700,uid={person.uid},gid={person.gid}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fjd-test", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-        place.rmdir()
-
-
-@pytest.fixture
 def small_env(small_disk: Path, make_env: Callable[..., FjdEnv]) -> FjdEnv:
     """A home on a small disk."""
     return make_env(home=small_disk)
@@ -408,14 +392,3 @@ def test_full_disk(small_env: FjdEnv, output: str) -> None:
     if output:
         assert env.output("job") == b"\0" * 100000
     assert dispatcher.process.poll() is None
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        for size in (1 << 16, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import subprocess
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-import pytest
 from batchrun import batch, codes, rows, tasks
-from harness import Daemon, FjdEnv, Person, wait_until
+from hardship import fill
+from harness import Daemon, FjdEnv, wait_until
 
 TASKS = 150
 FULL = "the disk is full; make room"
 
 
-@pytest.fixture
-def small(require_root: None, person: Person) -> Iterator[Path]:
-    """A disk of two megabytes."""
-    place = Path(tempfile.mkdtemp(prefix="fjd-disk-"))
-    options = f"size=2m,mode=0700,uid={person.uid},gid={person.gid}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "fjd-test", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-        place.rmdir()
-
-
-def fill(path: Path) -> None:
-    """Take all the room that is left, to the last byte."""
-    with path.open("ab", buffering=0) as file:
-        size = 1 << 16
-        while size:
-            try:
-                file.write(b"x" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                size //= 2
-
-
-def keep_full(small: Path, run: Daemon, until: Callable[[], object]) -> None:
+def keep_full(small_disk: Path, run: Daemon, until: Callable[[], object]) -> None:
     """Let the disk be full until something is so, and a moment longer."""
-    fill(small / "ballast")
-    wait_until(lambda: fill(small / "ballast") or until(), "it is said", 30.0, run.show)
+    fill(small_disk / "ballast")
+    wait_until(lambda: fill(small_disk / "ballast") or until(), "it is said", 30.0, run.show)
     for _ in range(10):
         time.sleep(0.1)
-        fill(small / "ballast")  # what became free is taken, too
+        fill(small_disk / "ballast")  # what became free is taken, too
     assert run.process.poll() is None
-    os.unlink(small / "ballast")
+    os.unlink(small_disk / "ballast")
 
 
 def lines_of(env: FjdEnv) -> list[str]:
@@ -84,35 +54,35 @@ def check(env: FjdEnv, run: Daemon) -> None:
     assert Counter(map(int, lines_of(env))) == Counter(range(TASKS))
 
 
-def test_full_spool(make_env: Callable[..., FjdEnv], small: Path) -> None:
+def test_full_spool(make_env: Callable[..., FjdEnv], small_disk: Path) -> None:
     """Records and progress wait for room; no task runs twice for that, and no row is torn."""
-    env = make_env(home=small)
+    env = make_env(home=small_disk)
     run = begin(env, "run1")
-    keep_full(small, run, lambda: FULL in run.err + said_by_workers(env))
+    keep_full(small_disk, run, lambda: FULL in run.err + said_by_workers(env))
     check(env, run)
 
 
-def test_full_where_the_rows_go(env: FjdEnv, small: Path) -> None:
+def test_full_where_the_rows_go(env: FjdEnv, small_disk: Path) -> None:
     """The rows wait for room, and that is said once; then each is there, whole."""
-    run = begin(env, f"{small}/run1")
-    keep_full(small, run, lambda: FULL in run.err)
+    run = begin(env, f"{small_disk}/run1")
+    keep_full(small_disk, run, lambda: FULL in run.err)
     assert run.ended(60.0) == 0, run.show()
     assert run.err.count(FULL) == 1
-    (env.cwd / "run1_status.txt").symlink_to(small / "run1_status.txt")
+    (env.cwd / "run1_status.txt").symlink_to(small_disk / "run1_status.txt")
     check(env, run)
     assert len(rows(env)) == TASKS
 
 
-def test_full_at_the_start(make_env: Callable[..., FjdEnv], small: Path) -> None:
+def test_full_at_the_start(make_env: Callable[..., FjdEnv], small_disk: Path) -> None:
     """A run that cannot begin says so in one line and ends; with room the same words run it."""
-    env = make_env(home=small)
+    env = make_env(home=small_disk)
     tasks(env, "echo x >> ran")
-    fill(small / "ballast")
+    fill(small_disk / "ballast")
     done = batch(env, "-t", "1", "-p", "run1", "tasks")
     assert done.code == 6, done.err
     assert [FULL in line for line in done.err.splitlines() if "warning" not in line] == [True]
     assert lines_of(env) == []
-    os.unlink(small / "ballast")
+    os.unlink(small_disk / "ballast")
     done = batch(env, "-t", "1", "-p", "run1", "tasks")
     assert done.code == 0, done.err
     assert (codes(env), lines_of(env)) == ({0: 0}, ["x"])

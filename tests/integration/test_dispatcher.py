@@ -17,6 +17,7 @@ from harness import FjdEnv, wait_until
 
 HOLD = "echo > began; while ! test -e go; do sleep 0.02; done; :"  # until the test says go
 LOG = "echo $FJD_JOB >> order; :"
+MANY = 100  # jobs, while somebody is killed all the time
 
 
 def order(env: FjdEnv) -> list[str]:
@@ -159,7 +160,7 @@ def test_keep_running(env: FjdEnv) -> None:
     wait_until(lambda: not env.sightings()[worker.id].busy, "it is idle", on_timeout=env.show)
     for name in ("2", "3"):
         env.job(name, "true")
-        env.wait_for(name, timeout=5.0)
+        env.wait_for(name)
     assert dispatcher.process.poll() is None
     assert worker.process.poll() is None
 
@@ -167,9 +168,7 @@ def test_keep_running(env: FjdEnv) -> None:
 def test_no_wait(env: FjdEnv) -> None:
     """With --no-wait jobs without workers end it with exit code 4, and it says what to type."""
     env.job("job", "true")
-    began = time.monotonic()
     done = env.dispatch("--no-wait")
-    assert time.monotonic() - began < 10.0
     assert done.code == 4
     assert "1 job(s) and no workers" in done.err
     assert "fjd-recruiter --project default hire" in done.err
@@ -370,6 +369,7 @@ def test_second_dispatcher(env: FjdEnv) -> None:
 
 def test_successor(env: FjdEnv) -> None:
     """After the death of a dispatcher the next one takes over at once; nothing is lost."""
+    env.env["FJD_LEASE"] = "3600"  # nobody could wait for it here
     workers = env.workers(2)
     first = env.serve()
     for number in range(20):
@@ -377,11 +377,9 @@ def test_successor(env: FjdEnv) -> None:
     wait_until(lambda: len(env.filed()) >= 4, "some are done", on_timeout=env.show)
     first.kill()
     first.ended()
-    began = time.monotonic()
     for worker in workers:
         worker.asked = True
     second = env.dispatcher()
-    assert time.monotonic() - began < 5.0
     assert second.ended() == 0
     assert env.outcomes() == {f"job{number}": "ok" for number in range(20)}
     runs = (env.cwd / "runs").read_text().split()
@@ -481,20 +479,21 @@ def check_all_filed(env: FjdEnv, names: list[str], kills: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_workers_killed_at_random(env: FjdEnv, seed: int) -> None:
-    """Three hundred jobs on workers that are killed all the time: each is filed exactly once."""
+    """Many jobs on workers that are killed all the time: each is filed exactly once."""
     chance = random.Random(seed)
-    names = drop(env, 300)
+    names = drop(env, MANY)
     crew = env.workers(3)
     env.serve()
     kills = 0
     filed = 0
     until = time.monotonic() + 60.0
-    while filed < 300 and time.monotonic() < until:
-        target = min(300, filed + chance.randint(10, 60))
+    while filed < MANY and time.monotonic() < until:
+        target = min(MANY, filed + chance.randint(5, 25))
         filed = wait_until(lambda: _reached(env, target), "it goes on", 30.0, env.show)  # noqa: B023
-        if filed < 300 and kills < 8:
+        if filed < MANY and kills < 8:
             victim = chance.choice(crew)
             crew.remove(victim)
+            victim.says("Started with ID ")
             if chance.random() < 0.7:
                 victim.kill_worker()
             else:
@@ -511,12 +510,12 @@ def _reached(env: FjdEnv, number: int) -> Optional[int]:
 
 
 def test_dispatchers_killed_at_random(env: FjdEnv) -> None:
-    """Three hundred jobs under dispatchers that are killed: each runs and is filed once."""
+    """Many jobs under dispatchers that are killed: each runs and is filed once."""
     chance = random.Random(3)
-    names = drop(env, 300)
+    names = drop(env, MANY)
     env.workers(3)
     dispatcher = env.serve()
-    for target in (20, 70, 90, 150, 220, 260):
+    for target in (7, 23, 30, 50, 73, 87):
         wait_until(lambda: _reached(env, target), "it goes on", 30.0, env.show)  # noqa: B023
         if chance.random() < 0.8:
             dispatcher.kill()
@@ -525,7 +524,7 @@ def test_dispatchers_killed_at_random(env: FjdEnv) -> None:
             dispatcher.signal(signal.SIGTERM)
         dispatcher.ended()
         dispatcher = env.serve()
-    wait_until(lambda: _reached(env, 300), "all are filed", 30.0, env.show)
+    wait_until(lambda: _reached(env, MANY), "all are filed", 30.0, env.show)
     check_all_filed(env, names, 0)
 
 
@@ -557,7 +556,7 @@ def test_long_job_does_not_hold_up_others(env: FjdEnv) -> None:
     env.job("2", "true")
     wait_until(lambda: env.of("2")[0].state == "assigned", "2 waits behind it")
     second = env.worker()
-    found = env.wait_for("2", timeout=10.0)["2"]
+    found = env.wait_for("2")["2"]
     assert found.worker == second.id
     go(env)
     assert env.wait_for("1")["1"].worker == first.id

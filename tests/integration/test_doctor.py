@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
+from hardship import fill
 from harness import Done, FjdEnv
 
 MIB = 1 << 20
@@ -102,34 +101,12 @@ def test_nobody_reads(env: FjdEnv) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.fixture
-def small(require_root: None, env: FjdEnv) -> Iterator[FjdEnv]:
-    """A home on a file system of two MiB."""
-    shutil.rmtree(env.home)
-    env.home.mkdir()
-    options = f"size={2 * MIB},mode=700,uid={env.person.uid},gid={env.person.gid}"
-    mount = ["mount", "-t", "tmpfs", "-o", options, "fjd-test", str(env.home)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here")
-    env.strict = False  # it is gone when the spool is checked
-    yield env
-    subprocess.run(["umount", "-l", str(env.home)], check=True)
-
-
-def fill(fd: int) -> None:
-    """Write until the disk refuses."""
-    while True:
-        os.write(fd, bytes(4096))
-
-
-def test_full_disk(small: FjdEnv) -> None:
+def test_full_disk(make_env: Callable[..., FjdEnv], small_disk: Path) -> None:
     """Little room is a note; no room at all is a fault, with a remedy."""
+    small = make_env(home=small_disk)
     code, checks = examined(small)
     assert (code, checks["room"]["state"], checks["rename"]["state"]) == (0, "warn", "ok")
-    ballast = os.open(small.home / "ballast", os.O_WRONLY | os.O_CREAT)
-    with pytest.raises(OSError, match="No space left"):
-        fill(ballast)
-    os.close(ballast)
+    fill(small_disk / "ballast")
     code, checks = examined(small)
     assert (code, checks["room"]["state"]) == (6, "fail")
     assert "the disk is full" in checks["room"]["fact"]

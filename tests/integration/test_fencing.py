@@ -6,13 +6,13 @@ could take the task away: the dispatcher has ended before.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hardship import load
 from harness import FAST, FjdEnv, gone, usual_person, wait_until
 
 from fjd.spool.lists import statusfile
@@ -36,15 +36,12 @@ TASK = 'echo "$$ $FJD_ATTEMPT" >> tries; test "$FJD_ATTEMPT" -gt 1 || exec sleep
 def env() -> Iterator[FjdEnv]:
     """A home whose workers load what denies."""
     found = FjdEnv(usual_person())
-    place = found.root / "site"
-    place.mkdir(mode=0o755)
-    (place / "sitecustomize.py").write_text(DENY)
-    found.env["PYTHONPATH"] = os.pathsep.join((str(place), found.env["PYTHONPATH"]))
+    load(found, DENY)
     found.env.update(FAST, STUCK=str(found.home / "stuck"))
     try:
         yield found
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(found.root / "site")
         found.close()
 
 

@@ -17,7 +17,7 @@ from fjd.spool.lists.names import Piece
 from fjd.spool.lists.shelf import Shelf
 from fjd.spool.project import Project
 
-TASKS = 2000
+TASKS = 700
 FAST = {"FJD_LEASE": "2", "FJD_HEARTBEAT": "0.4", "FJD_POLL": "0.2", "FJD_NUDGE": "0.4"}
 HOLD = "if [ %d = 1 ]; then echo 1 > began; until [ -e go ]; do sleep 0.02; done; fi"
 
@@ -90,7 +90,7 @@ def test_list(env: FjdEnv) -> None:
 
 
 def test_killed(env: FjdEnv) -> None:
-    """Two thousand tasks while workers and dispatchers are killed: each is counted once."""
+    """Hundreds of tasks while workers and dispatchers are killed: each is counted once."""
     chance = random.Random(5)
     crew, daemon, kills = env.workers(3), env.serve(), 0
     place = submit(env, TASKS, f"echo %d >> {env.cwd}/ran")

@@ -190,7 +190,7 @@ def test_long_job_truncates_its_output(served: FjdEnv) -> None:
     hold = "while ! test -e go; do sleep 0.02; done"
     served.job("long", f"echo first line; {hold}; echo x > /dev/stdout; :")
     output = Path(served.project.output_file(worker.id, "out"))
-    wait_until(lambda: output.read_bytes() == b"first line\n", "it is there", 3.0)
+    wait_until(lambda: output.read_bytes() == b"first line\n", "it is there")
     (served.cwd / "go").touch()
     served.wait_for("long")
     assert served.output("long") == b"first line\nx\n"

@@ -79,7 +79,7 @@ def test_record(env: FjdEnv) -> None:
     found = env.wait_for("a job")["a job"]
     record = env.record("a job")
     assert before <= record["start"] <= record["end"] <= time.time()
-    assert 0.2 <= record["seconds"] < 5.0
+    assert 0.2 <= record["seconds"] <= record["end"] - record["start"] + 0.1
     assert 0.0 <= record["cpu"] < record["seconds"]
     assert 100 < record["rss_kib"] < 1 << 20
     assert record["pid"] > 1
@@ -112,7 +112,7 @@ def test_start_is_recorded(env: FjdEnv) -> None:
     assert start["worker"] == worker.id
     assert start["attempt"] == 1
     output = Path(env.project.output_file(worker.id, "out"))
-    wait_until(lambda: output.read_bytes() == b"early\n", "the output is there", 5.0)
+    wait_until(lambda: output.read_bytes() == b"early\n", "the output is there")
     (env.cwd / "go").touch()
     env.wait_for("long")
     assert env.output("long") == b"early\nlate\n"
@@ -398,7 +398,6 @@ def test_timeout(env: FjdEnv) -> None:
     assert env.outcomes() == {"deaf": "timeout", "next": "ok"}
     record = env.record("deaf")
     assert record["cause"] == "it ran longer than its timeout of 0.5 s"
-    assert record["seconds"] < 5.0
     assert gone(pids)
 
 
@@ -425,15 +424,13 @@ def test_background_process_is_ended(env: FjdEnv) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_fired(env: FjdEnv, number: signal.Signals) -> None:
-    """A worker that is fired ends its job, gives back what it has, and is gone within 5 s."""
+    """A worker that is fired ends its job, gives back what it has, and is gone."""
     worker = env.worker()
     dispatcher = env.serve()
     pids = family(env)
     env.job("waiting", "true")
-    began = time.monotonic()
     worker.signal(number)
     assert worker.ended() == 0
-    assert time.monotonic() - began < 5.0
     assert gone(pids)
     assert env.sightings() == {}
     assert os.listdir(env.project.jobpods) == []
@@ -472,17 +469,16 @@ def test_fired_gently(env: FjdEnv) -> None:
 
 def test_worker_killed(env: FjdEnv) -> None:
     """A killed worker takes all its descendants with it, and its job runs at once elsewhere."""
+    env.env["FJD_LEASE"] = "3600"  # nobody could wait for it here
     worker = env.worker()
     dispatcher = env.serve()
     pids = family(env)
     (env.cwd / "family.sh").write_text("echo survived\n")
-    killed = time.monotonic()
     worker.kill_worker()
-    wait_until(lambda: gone(pids), "the job's processes have ended", 1.0, env.show)
+    wait_until(lambda: gone(pids), "the job's processes have ended", on_timeout=env.show)
     assert worker.ended() == 128 + signal.SIGKILL
     other = env.worker()
     found = env.wait_for("family")["family"]
-    assert time.monotonic() - killed < 5.0, "nobody waited for a lease"
     assert found.token is not None
     assert (found.code, found.worker) == ("ok", other.id)
     assert (found.token.attempt, found.token.crashes) == (2, 1)

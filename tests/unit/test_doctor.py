@@ -287,7 +287,7 @@ def test_echo_from_a_clock_that_is_wrong(project: Project, monkeypatch: pytest.M
     lead = echo.clock(found)
     assert lead
     assert lead.ahead == pytest.approx(-7200, abs=1)
-    assert all(0 < one.took < 2 for one in found)
+    assert all(0 < one.took < 600 for one in found)
 
 
 def test_nobody_answers(project: Project) -> None:

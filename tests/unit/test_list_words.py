@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -153,9 +152,7 @@ def test_barriers_in_a_row(ground: Ground, project: Project) -> None:
     desk.look()
     desk.give(worker.id, "host", 1)
     worker.work()
-    began = time.process_time()
     desk.look()
-    assert time.process_time() - began < 5.0
     mark = place.look().mark
     assert mark is not None
     assert mark.n == 10_001
