@@ -54,10 +54,9 @@ class Rows:
                 record = _described(record, task)
         self._heap.append(statusfile.row(record))
 
-    def barrier(self, barrier: Barrier, since: float, code: int = 0) -> None:
-        """A barrier was passed (code 0), or is where the list ends."""
-        now = time.time()
-        row = statusfile.barrier_row(barrier, hostname(), os.getpid(), since, now, code)
+    def barrier(self, barrier: Barrier, since: float) -> None:
+        """A barrier was passed."""
+        row = statusfile.barrier_row(barrier, hostname(), os.getpid(), since, time.time())
         self._heap.append(row)
 
     def flush(self) -> None:

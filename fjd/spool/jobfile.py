@@ -1,8 +1,7 @@
 """What a job file says: which command, and how to run it.
 
-A file is one of
+A task list (NAME.tasks) is no job file; see ``lists/grammar.py``. A job file is one of
 
-    NAME.tasks           a task list
     #!...                a script, run as it is; it needs the execute permission
     [control] or [fjd]   an INI job; whatever else stands in it is for the job itself
 
@@ -90,8 +89,6 @@ def read(path: str, name: str) -> Job:
 
 def parse(data: bytes, mode: int, name: str) -> Job:
     """Return what the file called `name` says; JobFileError tells what is wrong with it."""
-    if name.endswith(".tasks"):
-        raise _task_list(name)
     if len(data) > LARGEST:
         raise _too_large(len(data), name)
     if data.startswith(b"#!"):
@@ -150,7 +147,7 @@ def _check(status: os.stat_result, name: str) -> None:
     if status.st_uid != os.geteuid():
         raise _foreign(status, name)
     if status.st_size > LARGEST:
-        raise _task_list(name) if name.endswith(".tasks") else _too_large(status.st_size, name)
+        raise _too_large(status.st_size, name)
 
 
 def _foreign(status: os.stat_result, name: str) -> JobFileError:
@@ -166,12 +163,6 @@ def _too_large(size: int, name: str) -> JobFileError:
         f"it has {size} bytes, and a job file ends at {LARGEST}",
         where=name,
         remedy="keep the data in another file and name that in the job",
-    )
-
-
-def _task_list(name: str) -> JobFileError:
-    return JobFileError(
-        "task lists are not supported yet", where=name, remedy="write one job file per command"
     )
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import Callable, NamedTuple
 
 from fjd.system.ears import Ears
+from fjd.system.identity import start_ticks
 
 AGAIN = 75  # exit code of a worker that wants a successor with a new name
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1)
@@ -218,16 +219,15 @@ def _living(pid: int) -> Iterator[int]:
     for thread in threads:
         for child in children(pid, int(thread)):
             yield from _living(child)
-            if not _has_ended(child):
+            if _lives(child):
                 yield child
 
 
-def _has_ended(pid: int) -> bool:
+def _lives(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b") ")[2][:1] in b"ZX"
+        return start_ticks(pid) is not None
     except OSError:
-        return True
+        return True  # it cannot be seen just now; the next look may tell
 
 
 def _kill_descendants() -> None:

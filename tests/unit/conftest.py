@@ -178,6 +178,15 @@ class Bench:
             more = self.dispatcher.tick(set(), True)
         return more
 
+    def cancelled(self) -> list[str]:
+        """Return the jobs that are recorded as cancelled."""
+        return [
+            record["job"]
+            for writer in records.writers(self.project)
+            for record in records.of_worker(self.project, writer)
+            if record["outcome"] == "cancelled"
+        ]
+
 
 Hire = Callable[..., FakeWorker]
 

@@ -13,7 +13,7 @@ import pytest
 
 from fjd.dispatcher.dispatcher import Dispatcher, Manner
 from fjd.errors import NoWorkers
-from fjd.spool import crew, pods, records
+from fjd.spool import crew, pods
 from fjd.spool.names import Result, Token
 from fjd.spool.project import Project
 from fjd.system import files
@@ -302,16 +302,6 @@ def test_never_complete(bench: Bench, hire: Hire) -> None:
     assert bench.dispatcher.totals.rejected == 1
 
 
-def cancelled(bench: Bench) -> list[str]:
-    """Return the jobs that are recorded as cancelled."""
-    found = []
-    for writer in records.writers(bench.project):
-        for record in records.of_worker(bench.project, writer):
-            if record["outcome"] == "cancelled":
-                found.append(record["job"])
-    return found
-
-
 def test_cancelled_in_the_queue(bench: Bench, tools: type[Tools]) -> None:
     """Who removes a queued file cancels the job, and that is said and recorded."""
     os.makedirs(bench.project.jobqueue, exist_ok=True)
@@ -320,7 +310,7 @@ def test_cancelled_in_the_queue(bench: Bench, tools: type[Tools]) -> None:
     os.unlink(path)
     assert bench.tick() is False
     assert bench.said == ["job was removed before it ran: cancelled"]
-    assert cancelled(bench) == ["job"]
+    assert bench.cancelled() == ["job"]
     assert bench.dispatcher.totals.cancelled == 1
 
 
@@ -331,7 +321,7 @@ def test_whole_queue_removed(bench: Bench, tools: type[Tools]) -> None:
     bench.tick()
     shutil.rmtree(bench.project.jobqueue)
     assert bench.tick() is False
-    assert sorted(cancelled(bench)) == ["a", "b"]
+    assert sorted(bench.cancelled()) == ["a", "b"]
 
 
 def test_taken_by_another_dispatcher(bench: Bench, tools: type[Tools]) -> None:
@@ -342,7 +332,7 @@ def test_taken_by_another_dispatcher(bench: Bench, tools: type[Tools]) -> None:
     os.rename(path, f"{bench.project.requeue}/{Token('job.abcdefghijkl')}")
     bench.tick()
     assert bench.said == []
-    assert cancelled(bench) == []
+    assert bench.cancelled() == []
 
 
 def test_cancelled_on_a_full_disk(
@@ -361,7 +351,7 @@ def test_cancelled_on_a_full_disk(
         with pytest.raises(files.DiskFull):
             bench.tick()
     assert bench.tick() is False
-    assert cancelled(bench) == ["job"]
+    assert bench.cancelled() == ["job"]
     assert bench.dispatcher.totals.cancelled == 1
 
 
@@ -374,7 +364,7 @@ def test_removed_from_a_pod(bench: Bench, hire: Hire, tools: type[Tools]) -> Non
     assert bench.tick(5) is True  # seen once: it could be between two places
     bench.tick(6)
     assert bench.said == [f"job was removed from the pod of {worker.id} before it ran: cancelled"]
-    assert cancelled(bench) == ["job"]
+    assert bench.cancelled() == ["job"]
     assert bench.tick() is False
 
 
@@ -390,7 +380,7 @@ def test_removed_while_it_ran(bench: Bench, hire: Hire, tools: type[Tools]) -> N
     bench.tick(12)
     assert bench.said == [f"job was removed while {worker.id} ran it; its end counts: ok"]
     assert bench.dispatcher.totals.done == 1
-    assert cancelled(bench) == []
+    assert bench.cancelled() == []
 
 
 def test_recount_finds_nothing_wrong(bench: Bench, hire: Hire, tools: type[Tools]) -> None:

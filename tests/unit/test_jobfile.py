@@ -330,12 +330,6 @@ def test_no_script(data: bytes, mode: int, said: str) -> None:
     assert complaint(data, mode, "a b").startswith(said)
 
 
-@pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", SEED, b"x\n" * (1 << 20)], ids=len)
-def test_task_list(data: bytes) -> None:
-    """A task list is refused for now, whatever it holds."""
-    assert complaint(data, 0o755, "x.tasks").startswith("x.tasks: task lists are not supported yet")
-
-
 @pytest.mark.parametrize("size", [0, 1, 100_000, 1 << 20])
 def test_read(tmp_path: Path, size: int) -> None:
     """A plain file is read as a whole, together with its permissions."""
@@ -360,8 +354,6 @@ def test_read_too_large(tmp_path: Path) -> None:
     assert refusal(path).startswith(
         f"{path}: it has 1099511627777 bytes, and a job file ends at 10"
     )
-    tasks = path.rename(tmp_path / "x.tasks")
-    assert "task lists are not supported yet" in refusal(tasks)
 
 
 def test_read_no_plain_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

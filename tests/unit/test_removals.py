@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fjd.spool import crew, names, pods, records, whereabouts
+from fjd.spool import crew, names, pods, whereabouts
 from fjd.spool.names import Result, Token
 from fjd.spool.project import Project
 from fjd.spool.whereabouts import Gone
@@ -23,14 +23,14 @@ KEY = "job.abcdefghijkl"
 TOKEN = Token(KEY, 7)
 
 
-def cancelled(bench: Bench) -> list[str]:
-    """Return the jobs that are recorded as cancelled."""
-    found = []
-    for writer in records.writers(bench.project):
-        for record in records.of_worker(bench.project, writer):
-            if record["outcome"] == "cancelled":
-                found.append(record["job"])
-    return found
+def busy(bench: Bench, hire: Hire, tools: type[Tools]) -> tuple[FakeWorker, Token]:
+    """Return a worker that runs the job."""
+    worker = hire()
+    tools.drop(bench.project, "job")
+    bench.tick()
+    token = worker.accept()
+    assert token is not None
+    return worker, token
 
 
 def assign_late(path: str, worker: FakeWorker) -> Token:
@@ -47,7 +47,7 @@ def test_assigned_by_who_was_in_office_before(bench: Bench, hire: Hire, tools: t
     worker = hire()
     assign_late(path, worker)
     assert bench.tick() is True
-    assert (bench.said, cancelled(bench)) == ([], [])
+    assert (bench.said, bench.cancelled()) == ([], [])
     token = worker.accept()
     assert token is not None
     assert worker.finish(token)
@@ -69,7 +69,7 @@ def test_already_ended(bench: Bench, hire: Hire, tools: type[Tools], filed: bool
         name = str(Result(token, worker.id, "ok"))
         os.rename(f"{bench.project.results}/{name}", f"{bench.project.done}/000/{name}")
     assert bench.tick() is False
-    assert (bench.said, cancelled(bench)) == ([], [])
+    assert (bench.said, bench.cancelled()) == ([], [])
 
 
 def test_moved_between_pods(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
@@ -84,7 +84,7 @@ def test_moved_between_pods(bench: Bench, hire: Hire, tools: type[Tools]) -> Non
     new = waiting._replace(serial=waiting.serial + 1)
     assert pods.reassign(bench.project, waiting, first.id, new, second.id)
     bench.tick(20)
-    assert (bench.said, cancelled(bench)) == ([], [])
+    assert (bench.said, bench.cancelled()) == ([], [])
     assert [held.token for held in second.hand] == [new]
 
 
@@ -103,18 +103,14 @@ def test_burial_that_was_interrupted(bench: Bench, hire: Hire, tools: type[Tools
     assert again is not None
     assert worker.finish(again)
     bench.tick(20)
-    assert cancelled(bench) == []
+    assert bench.cancelled() == []
     assert bench.dispatcher.totals.done == 1
 
 
 @pytest.mark.parametrize("seen", [False, True])
 def test_removed_and_runs_on(bench: Bench, hire: Hire, tools: type[Tools], seen: bool) -> None:
     """A job that is removed while it runs is not cancelled: it is told how it ended, once."""
-    worker = hire()
-    tools.drop(bench.project, "job")
-    bench.tick()
-    token = worker.accept()
-    assert token is not None
+    worker, token = busy(bench, hire, tools)
     copies = Path(bench.project.running, worker.id)
     if seen:
         bench.tick(6)
@@ -125,23 +121,19 @@ def test_removed_and_runs_on(bench: Bench, hire: Hire, tools: type[Tools], seen:
     for _ in range(20):
         worker.post.beat()
         assert bench.tick() is True
-    assert (bench.said, cancelled(bench)) == ([], [])
+    assert (bench.said, bench.cancelled()) == ([], [])
     worker.record(token)
     shutil.rmtree(copies, ignore_errors=True)
     for _ in range(12):
         worker.post.beat()
         bench.tick()
     assert bench.said == [f"job was removed while {worker.id} ran it; its end counts: ok"]
-    assert (bench.tick(), cancelled(bench), bench.dispatcher.totals.done) == (False, [], 1)
+    assert (bench.tick(), bench.cancelled(), bench.dispatcher.totals.done) == (False, [], 1)
 
 
 def test_removed_and_its_worker_dies(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
     """If the worker is gone without a record of its end, it is cancelled."""
-    worker = hire()
-    tools.drop(bench.project, "job")
-    bench.tick()
-    token = worker.accept()
-    assert token is not None
+    worker, token = busy(bench, hire, tools)
     bench.tick(6)
     os.unlink(worker.pod.job_file(token))
     for _ in range(12):
@@ -150,17 +142,13 @@ def test_removed_and_its_worker_dies(bench: Bench, hire: Hire, tools: type[Tools
     worker.leave()
     assert bench.tick() is False
     told = f"job was removed while {worker.id} ran it, which has ended: cancelled"
-    assert (bench.said, cancelled(bench)) == ([told], ["job"])
+    assert (bench.said, bench.cancelled()) == ([told], ["job"])
     assert bench.dispatcher.totals.cancelled == 1
 
 
 def test_same_name_again(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
     """A job of the same name that has ended before does not hide that this one was removed."""
-    worker = hire()
-    tools.drop(bench.project, "job")
-    bench.tick()
-    token = worker.accept()
-    assert token is not None
+    worker, token = busy(bench, hire, tools)
     assert worker.finish(token)
     bench.tick()
     worker.leave()
@@ -170,7 +158,7 @@ def test_same_name_again(bench: Bench, hire: Hire, tools: type[Tools]) -> None:
     bench.tick()
     os.unlink(path)
     bench.tick()
-    assert cancelled(bench) == ["job"]
+    assert bench.cancelled() == ["job"]
     assert bench.dispatcher.totals.cancelled == 1
 
 
@@ -191,7 +179,7 @@ def test_full_disk(
         patch.setattr(files.os, "write", write)
         bench.tick(30)
     bench.tick(30)
-    assert cancelled(bench) == ["job"]
+    assert bench.cancelled() == ["job"]
     assert bench.dispatcher.totals.cancelled == 1
 
 

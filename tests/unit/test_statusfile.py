@@ -147,8 +147,8 @@ def test_barriers() -> None:
     text = "B    |4|10|-1|vm|26055|0|1.003|1.000|2.003|0|''|0|''|#DISBATCH BARRIER"
     assert statusfile.barrier_row(plain, "vm", 26055, 1.0, 2.003) == line_of(text)
     check = Barrier(4, 10, True, "", b"#FJD BARRIER CHECK")
-    assert statusfile.barrier_row(check, "vm", 1, 1.0, 2.0, 1).startswith(
-        b"C    \t4\t10\t-1\tvm\t1\t1\t"
+    assert statusfile.barrier_row(check, "vm", 1, 1.0, 2.0).startswith(
+        b"C    \t4\t10\t-1\tvm\t1\t0\t"
     )
 
 

@@ -154,14 +154,10 @@ def skipped(old: Row, number: int, line: int, repeat: int, command: bytes) -> by
     return compose(flags, number, line, repeat, old.figures, quote(command))
 
 
-def barrier_row(
-    barrier: Barrier, host: str, pid: int, start: float, end: float, code: int = 0
-) -> bytes:
+def barrier_row(barrier: Barrier, host: str, pid: int, start: float, end: float) -> bytes:
     """Return the line of a barrier that was passed (``pid``: the dispatcher's)."""
-    figures = b"%b\t%d\t%d\t%.3f\t%.3f\t%.3f\t0\t''\t0\t''" % (
-        *(_bytes(host), pid, code),
-        *(max(0.0, end - start), start, end),
-    )
+    times = (max(0.0, end - start), start, end)
+    figures = b"%b\t%d\t0\t%.3f\t%.3f\t%.3f\t0\t''\t0\t''" % (_bytes(host), pid, *times)
     flags = b"C    " if barrier.check else b"B    "
     return compose(flags, barrier.number, barrier.line, -1, figures, quote(barrier.text))
 
