@@ -21,6 +21,7 @@ AT_ONCE = 2  # most of a storm's time passes in waiting for leases
 LIMIT = 400  # s; a quiet machine takes 15
 
 
+@pytest.mark.xdist_group("storms")  # beside tests that wait; all at once they starve each other
 @pytest.mark.timeout(LIMIT + 100)
 @pytest.mark.parametrize("first", SEEDS[::AT_ONCE])
 def test_storm(first: int) -> None:

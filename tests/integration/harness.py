@@ -171,7 +171,7 @@ class Daemon:
         state = "runs" if code is None else f"ended with {code}"
         return f"--- {self.name} (pid {self.pid}, {state})\n{self.out}{self.err}"
 
-    def says(self, text: str, timeout: float = 20.0) -> None:
+    def says(self, text: str, timeout: float = 30.0) -> None:
         """Return as soon as it has said that."""
         wait_until(
             lambda: text in self.out or text in self.err or self._over(),
@@ -422,7 +422,7 @@ class FjdEnv:
         """Return how each filed job came out ("rejected" if it was not even run)."""
         return {job: found.code or lookup.REJECTED for job, found in self.filed().items()}
 
-    def wait_running(self, job: str, timeout: float = 20.0) -> lookup.Found:
+    def wait_running(self, job: str, timeout: float = 30.0) -> lookup.Found:
         """Wait until a worker has accepted that job."""
 
         def running() -> Optional[lookup.Found]:
@@ -432,7 +432,7 @@ class FjdEnv:
         assert found
         return found
 
-    def wait_file(self, name: str, timeout: float = 20.0) -> str:
+    def wait_file(self, name: str, timeout: float = 30.0) -> str:
         """Wait until a job has written a line into a file in its directory; return the text."""
         path = self.cwd / name
 

@@ -56,6 +56,7 @@ def scene(env: FjdEnv) -> Scene:
 def kill(victim: Daemon) -> None:
     """Kill a worker and its guardian."""
     worker = victim.worker
+    worker.suspend()  # else it may see its guardian die, and give its job back
     victim.kill()
     worker.kill()
 
