@@ -337,7 +337,7 @@ class FjdEnv:
         code = daemon.ended(timeout)
         return Done(code, daemon.out, daemon.err)
 
-    def run(self, program: str, *words: str, timeout: float = 30.0, **env: str) -> Done:
+    def run(self, program: str, *words: str, timeout: float = 60.0, **env: str) -> Done:
         """Run a command to its end."""
         done = subprocess.run(
             self.argv(program, *words),

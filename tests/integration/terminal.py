@@ -61,7 +61,7 @@ class Terminal:
         if select.select([self._master], [], [], seconds)[0]:
             self.printed += os.read(self._master, 65536)
 
-    def says(self, text: str, times: int = 1, timeout: float = 20.0) -> None:
+    def says(self, text: str, times: int = 1, timeout: float = 30.0) -> None:
         """Return as soon as that is printed so many times."""
         end = time.monotonic() + timeout
         while self.printed.count(text.encode()) < times:

@@ -53,7 +53,7 @@ class Home:
             "PYTHONPATH": str(REPO),
         }
 
-    def run(self, *words: str, timeout: float = 30, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
         """Run the recruiter."""
         return subprocess.run(
             [sys.executable, "-m", "fjd.scripts.fjd_recruiter", *words],
