@@ -26,7 +26,7 @@ from fjd.batch.serving import How
 from fjd.batch.sources import collected, is_stream
 from fjd.errors import ConfigError, FjdError
 from fjd.launchers.base import command
-from fjd.spool import runs
+from fjd.spool import outcomes, runs
 from fjd.spool.lists.terms import Terms
 from fjd.spool.project import Project
 from fjd.system.identity import hostname
@@ -96,6 +96,8 @@ class Driver:
         self._begun = True
         if not done.left:
             self.say(f"nothing is left to do: all {done.number} tasks are done")
+            if not done.barriers:  # else the dispatcher passes them, and writes their rows
+                return self._verdict(How.OVER, End(outcomes.OK), ending.count(self.prefix.status))
         wanted = self._terms(services)
         if stream:
             work = listing.growing(project, path, wanted, services.source)
@@ -135,7 +137,7 @@ class Driver:
             if options.retry or options.force_resume:
                 self.say("-R and --force-resume say nothing without -r: all tasks are run")
             resuming.fresh(self.prefix.status, options.header, self.say)
-            return Done(Parts(()), 0, 1)
+            return Done(Parts(()), 0, 1, 0)
         done = resuming.carry_over(
             path,
             self._source(),
@@ -227,8 +229,8 @@ class Driver:
         how: How,
         end: Optional[End],
         counts: Counts,
-        trouble: Optional[FjdError],
-        seconds: float,
+        trouble: Optional[FjdError] = None,
+        seconds: float = 0.0,
     ) -> int:
         """Say how it went and return the exit code."""
         if counts.tasks > counts.skipped:

@@ -69,12 +69,12 @@ class Resume:
     Attributes:
         rows: how many rows counted.
         unreadable: how many lines were none.
-        tasks: how many there are in the list, once ``ranges`` is through.
+        tasks, barriers: how many there are in the list, once ``ranges`` is through.
         differing: what is said of the first task that is another one; "" if none was (force).
     """
 
     def __init__(self, retry: bool = False, force: bool = False) -> None:
-        self.rows = self.unreadable = self.tasks = 0
+        self.rows = self.unreadable = self.tasks = self.barriers = 0
         self.differing = ""
         self._retry, self._force = retry, force
         self._files: list[tuple[str, BinaryIO]] = []
@@ -156,10 +156,10 @@ class Resume:
         Yields which tasks these are, as few ranges as there can be; no barrier lies in one. A
         Mismatch may come after rows were written: what was written and yielded is then void.
         """
-        lo = hi = bad = barriers = 0
+        lo = hi = bad = self.barriers = 0
         while (item := reader.next()) is not None:
             if isinstance(item, Barrier):
-                barriers += 1
+                self.barriers += 1
                 continue
             found = self._find(item.number)
             if not found:
@@ -171,7 +171,7 @@ class Resume:
                 lo, bad = item.number, 0
             hi = item.number + 1
             bad += not found & 1
-        self.tasks = reader.number - barriers
+        self.tasks = reader.number - self.barriers
         if lo < hi:
             yield Skipped(lo, hi, bad)
 

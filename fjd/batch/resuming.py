@@ -22,11 +22,12 @@ _CHUNK = 1 << 20
 
 
 class Done(NamedTuple):
-    """What is done already: which tasks, how many, and how many are ``left``."""
+    """What is done already: which tasks, how many, and how many are ``left``, and ``barriers``."""
 
     skipped: Parts
     number: int
     left: int
+    barriers: int
 
 
 def fresh(status: str, header: bool, say: Say) -> None:
@@ -75,7 +76,7 @@ def carry_over(
         say(resume.differing)
     _put(staging, status, say)
     number = sum(part.hi - part.lo for part in skipped)
-    return Done(skipped, number, resume.tasks - number)
+    return Done(skipped, number, resume.tasks - number, resume.barriers)
 
 
 def _staging(status: str) -> str:
