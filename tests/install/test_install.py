@@ -14,6 +14,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 INSTALL = CHECKOUT / "INSTALL"
+pytestmark = pytest.mark.timeout(500)  # pip fetches and compiles, beside all other tests
 COMMANDS = sorted(re.findall(r'"(fjd[\w-]*) = fjd\.', (CHECKOUT / "setup.py").read_text()))
 
 # Everything a sourced file could change in a shell, but for what every command changes.
