@@ -158,9 +158,9 @@ def _watch(pid: int, beat: int, ears: Ears) -> int:
         for ended, code in _reap():
             if ended == pid:
                 return code
-        for number in ears.heard:
-            os.kill(pid, signal.SIGUSR1 if number == signal.SIGUSR1 else signal.SIGTERM)
-        ears.heard.clear()
+        while ears.heard:  # one by one: another may come at any moment, and must not be lost
+            gently = ears.heard.pop(0) == signal.SIGUSR1
+            os.kill(pid, signal.SIGUSR1 if gently else signal.SIGTERM)
         silence = time.monotonic() - last
         if silence > lease:
             _end(pid)
